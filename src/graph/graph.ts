@@ -1,0 +1,61 @@
+/** The network as typed data: values by name, nodes in topological order, constants on the host. */
+
+export type ElementType = "float32" | "int64" | "bool";
+
+/** A tensor on the host. Integers and booleans are JavaScript numbers (exact to 2^53). */
+export interface HostTensor {
+  readonly type: ElementType;
+  readonly shape: readonly number[];
+  /** Float32Array for float32, Float64Array for int64 and bool. Row-major. */
+  readonly data: Float32Array | Float64Array;
+}
+
+export type AttributeValue = number | string | readonly number[] | readonly string[] | HostTensor;
+
+export interface GraphNode {
+  /** Unique; made from the op type and position where the file gives none. */
+  readonly name: string;
+  readonly opType: string;
+  /** "" where an optional input is left out. */
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: ReadonlyMap<string, AttributeValue>;
+}
+
+export interface GraphInput {
+  readonly name: string;
+  readonly type: ElementType;
+  /** null: any size (a symbol in the file). undefined: any rank. */
+  readonly shape: readonly (number | null)[] | undefined;
+}
+
+/** A network whose nodes stand in topological order. Immutable: passes return new graphs. */
+export interface Graph {
+  readonly opset: number;
+  readonly nodes: readonly GraphNode[];
+  readonly constants: ReadonlyMap<string, HostTensor>;
+  readonly inputs: readonly GraphInput[];
+  readonly outputs: readonly string[];
+}
+
+/** What is known of a value: its type and shape, and its elements where they do not depend on the graph's inputs. */
+export interface ValueInfo {
+  readonly type: ElementType;
+  readonly shape: readonly number[];
+  readonly value?: HostTensor;
+}
+
+/** Every value of a graph whose input shapes are known. */
+export interface ShapedGraph extends Graph {
+  readonly values: ReadonlyMap<string, ValueInfo>;
+}
+
+/**
+ * The rule of one operator that graph passes need. Kernels implement it; passes receive a table of them, so that this
+ * folder knows no operator.
+ * @returns one entry an output; with `value` where the operator could be computed on the host from constant inputs
+ * @throws UnbraidError for wrong ranks, sizes, types or attributes, naming the node and the numbers
+ */
+export type InferRule = (node: GraphNode, inputs: readonly (ValueInfo | undefined)[], opset: number) => ValueInfo[];
+
+export const sizeOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1);
