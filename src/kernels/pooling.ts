@@ -7,6 +7,8 @@ import { sizeOf } from "../graph/graph.ts";
 import { intAttr, intsAttr, modelError, required, requireInput, unsupported } from "./attributes.ts";
 import type { Lowering, Operator, Param, Slot } from "./operator.ts";
 import { f32, spread } from "./operator.ts";
+import { lowerReduction } from "./reduction.ts";
+import { rowsOf, TREE_FROM, type Rows } from "./rows.ts";
 import { checkedShape, showShape } from "./shape.ts";
 import type { Spatial } from "./spatial.ts";
 import { extent, resolveSpatial } from "./spatial.ts";
@@ -156,6 +158,20 @@ function averageParams(l: Lowering, p: Pool, norm: number): Param[] {
   return [...p.geometry, ...vec4(from, 0, 0), ...vec4(to, 1, 0), p.planes, f32(norm), 0, 0];
 }
 
+/** Where each window is a whole plane and long: rows for the reduction, which sums them faster and more exactly. */
+function wholePlanes(l: Lowering, p: Pool): Rows | undefined {
+  const shape = l.input(0)?.shape ?? [];
+  const { kernel, dilations, padsBegin, padsEnd } = p.window;
+  const whole = kernel.every((k, i) => k === shape[i + 2] && (k === 1 || dilations[i] === 1));
+  const bare = [...padsBegin, ...padsEnd].every((n) => n === 0);
+  if (!whole || !bare || sizeOf(kernel) < TREE_FROM) return undefined;
+  return rowsOf(
+    l.node,
+    shape,
+    kernel.map((_, i) => i + 2),
+  );
+}
+
 /**
  * The divisor counts a window's taps inside the input, or with count_include_pad those inside the padded input: taps
  * that ceil_mode puts beyond the end padding never count (PyTorch, and ONNX's tests).
@@ -164,6 +180,11 @@ const AveragePool: Operator = {
   infer: inferPool,
   forward(l) {
     const p = pool(l);
+    const rows = wholePlanes(l, p);
+    if (rows !== undefined) {
+      lowerReduction(l, "MEAN", rows, slotOf(l, 0));
+      return;
+    }
     run(l, "average_pool", "average", averageParams(l, p, 0), p.outputs, [slotOf(l, 0)], l.output(0).slot);
   },
   gradient(l) {

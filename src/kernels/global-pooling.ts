@@ -1,0 +1,95 @@
+/** GlobalAveragePool, GlobalMaxPool and GlobalLpPool: input [N, C, D1 .. Dn], output [N, C, 1 .. 1] (ONNX opsets 1 to 22). */
+import type { GraphNode, ValueInfo } from "../graph/graph.ts";
+import { intAttr, modelError, requireInput } from "./attributes.ts";
+import type { GradientLowering, Lowering, Operator, Slot } from "./operator.ts";
+import { spread } from "./operator.ts";
+import { lowerReduction, lowerReductionGradient } from "./reduction.ts";
+import type { Reduction } from "./reduction-host.ts";
+import type { Rows } from "./rows.ts";
+import { groupsFor, rowsOf } from "./rows.ts";
+import { showShape } from "./shape.ts";
+
+function infer(node: GraphNode, inputs: readonly (ValueInfo | undefined)[]): ValueInfo[] {
+  const x = requireInput(node, inputs, 0);
+  if (x.shape.length < 2 || x.shape.slice(2).includes(0)) {
+    throw modelError(node, "SHAPE", `input ${showShape(x.shape)} is not [N,C,...] with at least one element a channel`);
+  }
+  return [{ type: x.type, shape: x.shape.map((d, i) => (i < 2 ? d : 1)) }];
+}
+
+/** One row a channel of an image. */
+function channelRows(l: Lowering): { rows: Rows; x: Slot } {
+  const x = l.input(0);
+  if (x === undefined) throw modelError(l.node, "INPUT_MISSING", "input 0 is missing");
+  const axes = Array.from({ length: x.shape.length - 2 }, (_, i) => i + 2);
+  return { rows: rowsOf(l.node, x.shape, axes), x: x.slot };
+}
+
+function lpNorm(l: Lowering): number {
+  const p = intAttr(l.node, "p", 2);
+  if (p < 1) throw modelError(l.node, "ATTRIBUTE", `p is ${p}, but must be at least 1`);
+  return p;
+}
+
+/** The usual norms have reductions of their own, without pow's rounding. */
+const lpReduction = (p: number): Reduction => (p === 1 ? "L1" : p === 2 ? "L2" : "LP");
+
+/** To the first maximum, as PyTorch's AdaptiveMaxPool: the channel is one window of MaxPool. */
+function maxGradient(l: GradientLowering): void {
+  const dy = l.outputGradient(0)?.slot;
+  if (dy === undefined || !l.wants(0)) return;
+  const { rows, x } = channelRows(l);
+  const { length } = rows;
+  const params = [
+    ...[1, 1, length, length],
+    ...[1, 1, 1, 1],
+    ...[1, 1, length, 0],
+    ...[1, 1, 1, 0],
+    ...[1, 1, 1, 0],
+    ...[0, 0, 0, 0],
+    ...[rows.rows, 0, 0, 0],
+  ];
+  const step = (entry: "argmax" | "gradient", reads: readonly Slot[], write: Slot, elements: number): void => {
+    const workgroups = spread(groupsFor(elements));
+    const label = `${l.node.name} ${entry}`;
+    l.dispatch({ shader: "max_pool", entry, params, reads, writes: [write], workgroups, label });
+  };
+  const chosen = l.scratch(rows.rows);
+  step("argmax", [x], chosen, rows.rows);
+  step("gradient", [dy, chosen], l.inputGradient(0).slot, rows.rows * length);
+}
+
+export const globalPooling: Record<string, Operator> = {
+  GlobalAveragePool: {
+    infer,
+    forward(l) {
+      const { rows, x } = channelRows(l);
+      lowerReduction(l, "MEAN", rows, x);
+    },
+    gradient(l) {
+      const { rows, x } = channelRows(l);
+      lowerReductionGradient(l, "MEAN", rows, x);
+    },
+  },
+  GlobalMaxPool: {
+    infer,
+    forward(l) {
+      const { rows, x } = channelRows(l);
+      lowerReduction(l, "MAX", rows, x);
+    },
+    gradient: maxGradient,
+  },
+  GlobalLpPool: {
+    infer,
+    forward(l) {
+      const { rows, x } = channelRows(l);
+      const p = lpNorm(l);
+      lowerReduction(l, lpReduction(p), rows, x, p);
+    },
+    gradient(l) {
+      const { rows, x } = channelRows(l);
+      const p = lpNorm(l);
+      lowerReductionGradient(l, lpReduction(p), rows, x, p);
+    },
+  },
+};
