@@ -41,6 +41,8 @@ export const f32 = (x: number): Param => ({ f32: x });
 export interface Lowering {
   readonly node: GraphNode;
   readonly opset: number;
+  /** Lanes of the adapter's narrowest subgroup; 0 where kernels cannot use subgroups. */
+  readonly subgroups: number;
   /** Input k on the device. Constants are uploaded on first use. undefined where it is left out. */
   input(k: number): DeviceTensor | undefined;
   /** Known shape and type, and elements of an input that is constant. */

@@ -1,0 +1,103 @@
+/** Collects the dispatches of a plan while operators are lowered, and the slots that they touch. */
+import { invariant, must } from "../errors.ts";
+import { sizeOf, type HostTensor, type ShapedGraph } from "../graph/graph.ts";
+import type { DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
+
+/** Where a slot's contents come from and how long they must last. */
+export type SlotKind = "temporary" | "input" | "constant" | "result";
+
+interface SlotState {
+  readonly slot: Slot;
+  kind: SlotKind;
+  /** For constants: the key in the weight store, and how to make the data. */
+  readonly key?: string;
+  readonly make?: () => HostTensor;
+}
+
+export class PlanBuilder {
+  readonly graph: ShapedGraph;
+  readonly subgroups: number;
+  readonly calls: KernelCall[] = [];
+  readonly slots: SlotState[] = [];
+  readonly #tensors = new Map<string, DeviceTensor>();
+  readonly #constants = new Map<string, DeviceTensor>();
+  /** Host-written buffers by name: the graph's inputs, gradient seeds, labels. */
+  readonly inputs = new Map<string, DeviceTensor>();
+  readonly results = new Map<string, DeviceTensor>();
+
+  constructor(graph: ShapedGraph, subgroups: number) {
+    this.graph = graph;
+    this.subgroups = subgroups;
+  }
+
+  slot(elements: number, kind: SlotKind = "temporary", source?: { key: string; make: () => HostTensor }): Slot {
+    const slot = { id: this.slots.length, bytes: Math.max(4, elements * 4) };
+    this.slots.push({ slot, kind, ...source });
+    return slot;
+  }
+
+  tensor(shape: readonly number[], kind: SlotKind = "temporary"): DeviceTensor {
+    return { slot: this.slot(sizeOf(shape), kind), shape };
+  }
+
+  /** A buffer that the host fills before every run. */
+  input(name: string, shape: readonly number[]): DeviceTensor {
+    let tensor = this.inputs.get(name);
+    if (tensor === undefined) {
+      tensor = this.tensor(shape, "input");
+      this.inputs.set(name, tensor);
+    }
+    return tensor;
+  }
+
+  /** A value of the graph: its memory is reserved by the first call; constants and inputs come with theirs. */
+  value(name: string): DeviceTensor {
+    let tensor = this.#tensors.get(name);
+    if (tensor === undefined) {
+      const info = must(this.graph.values.get(name), `value ${name}`);
+      const constant = info.value;
+      if (constant !== undefined) tensor = this.constant(name, () => constant, constant.shape);
+      else if (this.graph.inputs.some((i) => i.name === name)) tensor = this.input(name, info.shape);
+      else tensor = this.tensor(info.shape);
+      this.#tensors.set(name, tensor);
+    }
+    return tensor;
+  }
+
+  hasMemory(name: string): boolean {
+    return this.#tensors.has(name);
+  }
+
+  /** Makes value `name` the memory of `tensor`, seen in the value's own shape. */
+  bind(name: string, tensor: DeviceTensor): void {
+    invariant(!this.#tensors.has(name), `${name} already has memory`);
+    this.#tensors.set(name, { slot: tensor.slot, shape: must(this.graph.values.get(name), name).shape });
+  }
+
+  constant(key: string, make: () => HostTensor, shape?: readonly number[]): DeviceTensor {
+    let tensor = this.#constants.get(key);
+    if (tensor === undefined) {
+      const made = shape === undefined ? make() : undefined;
+      const known = shape ?? must(made, key).shape;
+      tensor = { slot: this.slot(sizeOf(known), "constant", { key, make: made ? () => made : make }), shape: known };
+      this.#constants.set(key, tensor);
+    }
+    return tensor;
+  }
+
+  /** Keeps a tensor readable after the run under `name`. */
+  keep(name: string, tensor: DeviceTensor): void {
+    const state = must(this.slots[tensor.slot.id], "slot");
+    if (state.kind === "temporary" || state.kind === "input") state.kind = "result";
+    this.results.set(name, tensor);
+  }
+
+  dispatch(call: KernelCall): void {
+    const written = new Set(call.writes.map((s) => s.id));
+    invariant(!call.reads.some((s) => written.has(s.id)), `${call.label} reads and writes one slot`);
+    for (const s of call.writes) {
+      invariant(this.slots[s.id]?.kind !== "constant", `${call.label} writes a constant`);
+    }
+    this.calls.push(call);
+  }
+}

@@ -1,0 +1,168 @@
+/** A plan on a device: pipelines compiled, memory allocated, bind groups made; runs as one submission. */
+import { UnbraidError, must } from "../errors.ts";
+import { USAGE, type Gpu, type Pipeline } from "../gpu/gpu.ts";
+import { sizeOf } from "../graph/graph.ts";
+import type { DeviceTensor, KernelCall, Param } from "../kernels/operator.ts";
+import type { Plan } from "./plan.ts";
+import type { WeightStore } from "./weights.ts";
+
+interface Dispatch {
+  readonly pipeline: GPUComputePipeline;
+  readonly group: GPUBindGroup;
+  readonly workgroups: readonly [number, number, number];
+}
+
+export class Executable implements Disposable {
+  readonly plan: Plan;
+  readonly #gpu: Gpu;
+  readonly #weights: WeightStore;
+  readonly #buffers: GPUBuffer[] = [];
+  readonly #dispatches: Dispatch[] = [];
+
+  private constructor(gpu: Gpu, plan: Plan, weights: WeightStore) {
+    this.#gpu = gpu;
+    this.plan = plan;
+    this.#weights = weights;
+  }
+
+  static async make(gpu: Gpu, plan: Plan, weights: WeightStore): Promise<Executable> {
+    const made = new Executable(gpu, plan, weights);
+    try {
+      await made.#prepare();
+    } catch (e) {
+      made[Symbol.dispose]();
+      throw e;
+    }
+    return made;
+  }
+
+  async #prepare(): Promise<void> {
+    const { calls, bufferBytes } = this.plan;
+    const gpu = this.#gpu;
+    const pipelines = await Promise.all(
+      calls.map((c) =>
+        gpu.pipeline({
+          shader: c.shader,
+          ...(c.entry === undefined ? {} : { entry: c.entry }),
+          ...(c.constants === undefined ? {} : { constants: c.constants }),
+        }),
+      ),
+    );
+    await gpu.scoped("allocating the network's memory", () => {
+      const usage = USAGE.storage | USAGE.copyDst | USAGE.copySrc;
+      bufferBytes.forEach((bytes, i) => this.#buffers.push(gpu.buffer(bytes, usage, `activations ${i}`)));
+      const { offsets, uniforms } = this.#uniforms(calls);
+      calls.forEach((call, i) => {
+        this.#dispatches.push(this.#bind(call, must(pipelines[i], "pipeline"), uniforms, offsets[i] ?? 0));
+      });
+    });
+  }
+
+  /** All parameter blocks in one buffer, each at an offset the device allows. */
+  #uniforms(calls: readonly KernelCall[]): { offsets: number[]; uniforms: GPUBuffer } {
+    const step = this.#gpu.device.limits.minUniformBufferOffsetAlignment;
+    const offsets: number[] = [];
+    let total = 0;
+    for (const call of calls) {
+      offsets.push(total);
+      total += Math.ceil(paramBytes(call.params) / step) * step;
+    }
+    const bytes = new ArrayBuffer(Math.max(16, total));
+    const view = new DataView(bytes);
+    calls.forEach((call, i) => {
+      call.params.forEach((p, k) => {
+        const at = (offsets[i] ?? 0) + 4 * k;
+        if (typeof p === "number") view.setInt32(at, p, true);
+        else view.setFloat32(at, p.f32, true);
+      });
+    });
+    const uniforms = this.#gpu.buffer(bytes.byteLength, USAGE.uniform | USAGE.copyDst, "parameters");
+    this.#gpu.device.queue.writeBuffer(uniforms, 0, bytes);
+    this.#buffers.push(uniforms);
+    return { offsets, uniforms };
+  }
+
+  #bind(call: KernelCall, { pipeline, layout }: Pipeline, uniforms: GPUBuffer, offset: number): Dispatch {
+    const most = this.#gpu.device.limits.maxComputeWorkgroupsPerDimension;
+    if (call.workgroups.some((n) => n > most)) {
+      throw new UnbraidError(
+        "device",
+        "GPU_LIMIT",
+        `${call.label} needs ${call.workgroups.join("x")} workgroups; this adapter allows ${most} in each dimension`,
+        "Use a smaller --batch.",
+      );
+    }
+    const entries: GPUBindGroupEntry[] = [
+      { binding: 0, resource: { buffer: uniforms, offset, size: paramBytes(call.params) } },
+    ];
+    for (const slot of [...call.reads, ...call.writes]) {
+      entries.push({ binding: entries.length, resource: { buffer: this.#bufferOf(slot.id) } });
+    }
+    const group = this.#gpu.device.createBindGroup({ layout, entries, label: call.label });
+    return { pipeline, group, workgroups: call.workgroups };
+  }
+
+  #bufferOf(slotId: number): GPUBuffer {
+    const slot = must(this.plan.slots[slotId], `slot ${slotId}`);
+    if (slot.kind === "constant") return this.#weights.get(must(slot.key, "constant key"), slot.make);
+    return must(this.#buffers[slot.buffer], `buffer of slot ${slotId}`);
+  }
+
+  /**
+   * Uploads the inputs and submits all dispatches. Returns at once; `read` waits.
+   * @param inputs elements of each of `plan.inputs`, row-major
+   */
+  run(inputs: ReadonlyMap<string, Float32Array | Uint32Array>): void {
+    this.#gpu.check();
+    for (const [name, tensor] of this.plan.inputs) {
+      const data = inputs.get(name);
+      const wanted = sizeOf(tensor.shape);
+      if (data?.length !== wanted) {
+        throw new UnbraidError(
+          "input",
+          "INPUT_SIZE",
+          `"${name}" needs ${wanted} numbers (${tensor.shape.join("x")}), given ${data?.length ?? "none"}`,
+          "Give every input an array of its shape.",
+        );
+      }
+      if (this.plan.slots[tensor.slot.id]?.buffer === -1) continue; // nothing reads it
+      const buffer = this.#bufferOf(tensor.slot.id);
+      this.#gpu.device.queue.writeBuffer(buffer, 0, data.buffer, data.byteOffset, data.byteLength);
+    }
+    const encoder = this.#gpu.device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const d of this.#dispatches) {
+      pass.setPipeline(d.pipeline);
+      pass.setBindGroup(0, d.group);
+      pass.dispatchWorkgroups(...d.workgroups);
+    }
+    pass.end();
+    this.#gpu.device.queue.submit([encoder.finish()]);
+  }
+
+  /** Fills all activation memory with `value`: tests use it so that elements which no kernel writes stand out. */
+  fill(value: number): void {
+    for (const buffer of this.#buffers) {
+      if ((buffer.usage & USAGE.storage) === 0) continue;
+      this.#gpu.device.queue.writeBuffer(buffer, 0, new Float32Array(buffer.size / 4).fill(value));
+    }
+  }
+
+  /** The named results of the last run. */
+  async read(names: readonly string[]): Promise<Map<string, Float32Array>> {
+    const tensors = names.map((n): DeviceTensor => must(this.plan.results.get(n), `result ${n}`));
+    const raw = await this.#gpu.read(
+      tensors.map((t) => ({ buffer: this.#bufferOf(t.slot.id), bytes: 4 * sizeOf(t.shape) })),
+    );
+    return new Map(names.map((n, i) => [n, new Float32Array(must(raw[i], n))]));
+  }
+
+  [Symbol.dispose](): void {
+    for (const buffer of this.#buffers) this.#gpu.release(buffer);
+    this.#buffers.length = 0;
+    this.#dispatches.length = 0;
+  }
+}
+
+/** WGSL uniform blocks are multiples of 16 bytes. */
+const paramBytes = (params: readonly Param[]): number => Math.max(16, Math.ceil(params.length / 4) * 16);

@@ -1,0 +1,154 @@
+/** A plan: the dispatches of one graph for fixed input shapes, and the memory they need. No device is involved yet. */
+import { UnbraidError } from "../errors.ts";
+import { foldBatchNorm } from "../graph/fold-batchnorm.ts";
+import type { Graph, HostTensor } from "../graph/graph.ts";
+import { inferShapes } from "../graph/infer.ts";
+import { nearest } from "../graph/names.ts";
+import type { DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
+import { inferRule } from "../kernels/table.ts";
+import { PlanBuilder, type SlotKind } from "./builder.ts";
+import { lowerForward, lowerGradient } from "./lower.ts";
+import { assignBuffers, largestLiveSet, type Lifetime } from "./memory.ts";
+
+/** What a caller may add to a plan: its own dispatches, run after the network's in the same submission. */
+export interface Extension {
+  /** A value of the graph; it must be among the request's `outputs`, `wrt` or `visible`. */
+  value(name: string): DeviceTensor;
+  /** The gradient with regard to a value among `wrt`. */
+  gradient(name: string): DeviceTensor;
+  /** A buffer that the host fills before each run. */
+  input(name: string, shape: readonly number[]): DeviceTensor;
+  constant(key: string, make: () => HostTensor): DeviceTensor;
+  scratch(elements: number): Slot;
+  /** A new buffer that can be read back after the run under `name`. */
+  result(name: string, shape: readonly number[]): DeviceTensor;
+  dispatch(call: KernelCall): void;
+}
+
+export interface PlanRequest {
+  /** Shape of every graph input. */
+  readonly inputs: ReadonlyMap<string, readonly number[]>;
+  /** Values to be read back, by name: any value of the graph. */
+  readonly outputs: readonly string[];
+  /** Values that `extend` uses: they stay visible to it, but are not kept for reading back. */
+  readonly visible?: readonly string[];
+  /** Gradients of sum(seed * of); `seed` is an input named by `seedName(of)`. Read back under `gradientName(value)`. */
+  readonly gradient?: { readonly of: string; readonly wrt: readonly string[]; readonly read?: boolean };
+  readonly extend?: (extension: Extension) => void;
+}
+
+export const seedName = (of: string): string => `seed of ${of}`;
+export const gradientName = (value: string): string => `gradient of ${value}`;
+
+export interface PlannedSlot {
+  readonly kind: SlotKind;
+  readonly bytes: number;
+  /** Index into Plan.bufferBytes; -1 for constants, which live in the session's weight store, and for slots never used. */
+  readonly buffer: number;
+  readonly key?: string;
+  readonly make?: () => HostTensor;
+}
+
+export interface Plan {
+  readonly calls: readonly KernelCall[];
+  readonly slots: readonly PlannedSlot[];
+  readonly bufferBytes: readonly number[];
+  /** Most bytes alive at once, weights apart: the floor of what any plan needs. */
+  readonly liveBytes: number;
+  readonly inputs: ReadonlyMap<string, DeviceTensor>;
+  readonly results: ReadonlyMap<string, DeviceTensor>;
+}
+
+/**
+ * @param subgroups lanes of the adapter's narrowest subgroup, 0 where kernels cannot use them
+ * @throws UnbraidError VALUE_UNKNOWN where a name is not a value of the graph (the nearest ones are suggested), and
+ * whatever inference and lowering throw
+ */
+export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Plan {
+  const wrt = request.gradient?.wrt ?? [];
+  const visible = new Set([...request.outputs, ...wrt, ...(request.visible ?? [])]);
+  if (request.gradient) visible.add(request.gradient.of);
+  const shaped = inferShapes(graph, request.inputs, inferRule);
+  for (const name of visible) {
+    if (!shaped.values.has(name)) throw unknownValue(name, [...shaped.values.keys()]);
+  }
+  const builder = new PlanBuilder(foldBatchNorm(shaped, visible), subgroups);
+  lowerForward(builder, visible);
+  for (const name of request.outputs) builder.keep(name, builder.value(name));
+
+  let gradients = new Map<string, DeviceTensor>();
+  if (request.gradient) {
+    const { of, read } = request.gradient;
+    const seed = builder.input(seedName(of), builder.value(of).shape);
+    gradients = lowerGradient(builder, of, seed, wrt);
+    if (read !== false) for (const [name, g] of gradients) builder.keep(gradientName(name), g);
+  }
+  request.extend?.({
+    value: (name) => builder.value(name),
+    gradient: (name) => {
+      const g = gradients.get(name);
+      if (g === undefined) throw unknownValue(name, [...gradients.keys()]);
+      return g;
+    },
+    input: (name, shape) => builder.input(name, shape),
+    constant: (key, make) => builder.constant(key, make),
+    scratch: (elements) => builder.slot(elements),
+    result: (name, shape) => {
+      const tensor = builder.tensor(shape, "result");
+      builder.keep(name, tensor);
+      return tensor;
+    },
+    dispatch: (call) => {
+      builder.dispatch(call);
+    },
+  });
+  return finish(builder);
+}
+
+function unknownValue(name: string, known: readonly string[]): UnbraidError {
+  return new UnbraidError(
+    "input",
+    "VALUE_UNKNOWN",
+    `the network has no value "${name}"`,
+    `Nearest names: ${nearest(name, known).join(", ")}.`,
+  );
+}
+
+/** Lifetimes from the order of the dispatches, then memory. */
+function finish(builder: PlanBuilder): Plan {
+  const first = new Map<number, number>();
+  const last = new Map<number, number>();
+  builder.calls.forEach((call, i) => {
+    for (const slot of [...call.reads, ...call.writes]) {
+      if (!first.has(slot.id)) first.set(slot.id, i);
+      last.set(slot.id, i);
+    }
+  });
+  const placed: number[] = [];
+  const lifetimes: Lifetime[] = [];
+  builder.slots.forEach(({ slot, kind }) => {
+    // Inputs are written before the first dispatch, results are read after the last one.
+    const written = [...builder.inputs.values()].some((t) => t.slot.id === slot.id);
+    const from = written ? -1 : first.get(slot.id);
+    const to = kind === "result" ? builder.calls.length : (last.get(slot.id) ?? from);
+    if (kind === "constant" || from === undefined || to === undefined) return;
+    placed.push(slot.id);
+    lifetimes.push({ bytes: slot.bytes, first: from, last: to });
+  });
+  const { bufferOf, bufferBytes } = assignBuffers(lifetimes);
+  const bufferById = new Map(placed.map((id, i) => [id, bufferOf[i] ?? -1]));
+  return {
+    calls: builder.calls,
+    slots: builder.slots.map(({ slot, kind, key, make }) => ({
+      kind,
+      bytes: slot.bytes,
+      buffer: bufferById.get(slot.id) ?? -1,
+      ...(key === undefined ? {} : { key }),
+      ...(make === undefined ? {} : { make }),
+    })),
+    bufferBytes,
+    liveBytes: largestLiveSet(lifetimes),
+    inputs: builder.inputs,
+    results: builder.results,
+  };
+}

@@ -1,0 +1,135 @@
+/** A network on a device: weights uploaded once, plans compiled for the shapes and results that are asked for. */
+import { UnbraidError } from "../errors.ts";
+import type { Gpu } from "../gpu/gpu.ts";
+import { sizeOf, type Graph, type HostTensor } from "../graph/graph.ts";
+import { Executable } from "./executable.ts";
+import { gradientName, makePlan, seedName, type PlanRequest } from "./plan.ts";
+import { WeightStore } from "./weights.ts";
+
+export class Session implements Disposable {
+  readonly gpu: Gpu;
+  readonly graph: Graph;
+  readonly #weights: WeightStore;
+  readonly #open = new Set<Executable>();
+  readonly #cache = new Map<string, Promise<Executable>>();
+  /** Runs take turns: two at once would overwrite each other's inputs. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** Borrows `gpu`: disposing the session frees the network's memory and leaves the device open. */
+  constructor(gpu: Gpu, graph: Graph) {
+    this.gpu = gpu;
+    this.graph = graph;
+    this.#weights = new WeightStore(gpu);
+  }
+
+  /** Compiles a plan. It stays valid until it is disposed or the session is. */
+  async prepare(request: PlanRequest): Promise<Executable> {
+    const executable = await Executable.make(
+      this.gpu,
+      makePlan(this.graph, request, this.gpu.subgroups),
+      this.#weights,
+    );
+    this.#open.add(executable);
+    return executable;
+  }
+
+  /** Frees a plan that `prepare` made. */
+  release(executable: Executable): void {
+    this.#open.delete(executable);
+    executable[Symbol.dispose]();
+  }
+
+  /**
+   * Runs the network once.
+   * @param inputs every graph input, with its shape
+   * @param outputs values by name; the graph's outputs unless told
+   * @returns float32, in each value's shape
+   */
+  async run(inputs: ReadonlyMap<string, HostTensor>, outputs = this.graph.outputs): Promise<Map<string, HostTensor>> {
+    const executable = await this.#cached(inputs, outputs);
+    return this.exclusively(async () => {
+      executable.run(floats(inputs));
+      return shaped(executable, await executable.read(outputs), (n) => n);
+    });
+  }
+
+  /**
+   * Gradients of the scalar sum(seed * of).
+   * @param request.of a value of the graph; `seed` has its shape (a one-hot row an image for a logit)
+   * @param request.wrt values that `of` depends on; the backward pass goes no further than they need
+   * @returns for each of `wrt` an array in its shape
+   * @throws UnbraidError GRADIENT_NONE, GRADIENT_UNSUPPORTED, VALUE_UNKNOWN, INPUT_SIZE
+   */
+  async gradient(
+    inputs: ReadonlyMap<string, HostTensor>,
+    request: { readonly of: string; readonly seed: Float32Array; readonly wrt: readonly string[] },
+  ): Promise<Map<string, HostTensor>> {
+    const { of, seed, wrt } = request;
+    const executable = await this.#cached(inputs, [], { of, wrt });
+    return this.exclusively(async () => {
+      executable.run(new Map([...floats(inputs), [seedName(of), seed]]));
+      return shaped(executable, await executable.read(wrt.map(gradientName)), gradientName, wrt);
+    });
+  }
+
+  /** Waits for the runs before it, and lets none begin until `work` is done. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work);
+    this.#turn = mine.catch(() => undefined);
+    return mine;
+  }
+
+  /** One plan is kept for each set of shapes and results that was asked for. */
+  #cached(
+    inputs: ReadonlyMap<string, HostTensor>,
+    outputs: readonly string[],
+    gradient?: { of: string; wrt: readonly string[] },
+  ): Promise<Executable> {
+    const shapes = new Map([...inputs].map(([name, t]) => [name, t.shape]));
+    const key = JSON.stringify([[...shapes], outputs, gradient ?? null]);
+    let made = this.#cache.get(key);
+    if (made === undefined) {
+      made = this.prepare({ inputs: shapes, outputs, ...(gradient === undefined ? {} : { gradient }) });
+      this.#cache.set(key, made);
+      made.catch(() => this.#cache.delete(key));
+    }
+    return made;
+  }
+
+  [Symbol.dispose](): void {
+    for (const executable of this.#open) executable[Symbol.dispose]();
+    this.#open.clear();
+    this.#cache.clear();
+    this.#weights[Symbol.dispose]();
+  }
+}
+
+function floats(inputs: ReadonlyMap<string, HostTensor>): Map<string, Float32Array> {
+  return new Map(
+    [...inputs].map(([name, t]) => {
+      if (t.data.length !== sizeOf(t.shape)) {
+        throw new UnbraidError(
+          "input",
+          "INPUT_SIZE",
+          `"${name}" has ${t.data.length} numbers, but shape ${t.shape.join("x")} needs ${sizeOf(t.shape)}`,
+          "Give the array and its shape the same size.",
+        );
+      }
+      return [name, t.data instanceof Float32Array ? t.data : Float32Array.from(t.data)];
+    }),
+  );
+}
+
+function shaped(
+  executable: Executable,
+  results: ReadonlyMap<string, Float32Array>,
+  nameOf: (name: string) => string,
+  names: readonly string[] = [...results.keys()],
+): Map<string, HostTensor> {
+  return new Map(
+    names.map((n) => {
+      const data = results.get(nameOf(n)) ?? new Float32Array(0);
+      return [n, { type: "float32", shape: executable.plan.results.get(nameOf(n))?.shape ?? [], data }];
+    }),
+  );
+}

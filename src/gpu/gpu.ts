@@ -1,0 +1,266 @@
+/**
+ * The device: buffers, pipelines, reading back, and what becomes of errors. Nothing here knows about networks.
+ *
+ * Dawn and browsers report trouble late: a validation error or a lost device does not fail the call that caused it, and a
+ * read-back then yields zeros. So every wait goes through `settle`, which fails if the device has, and no result of a
+ * device that has failed is ever handed out.
+ */
+import { UnbraidError } from "../errors.ts";
+import { shaders, type ShaderName } from "../shaders.generated.ts";
+
+/** GPUBufferUsage and GPUMapMode by value: the names are globals of browsers only. (WebGPU specification, 5.1.2 and 5.2) */
+export const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128, queryResolve: 512 } as const;
+const MAP_READ = 1;
+
+/** A compiled entry point with its values of `override` constants. */
+export interface Pipeline {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+export interface PipelineKey {
+  readonly shader: ShaderName;
+  readonly entry?: string;
+  readonly constants?: Readonly<Record<string, number>>;
+}
+
+/** Features that kernels can use where the adapter has them. */
+const WANTED_FEATURES: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
+/** Limits that are asked for up to what the adapter offers: the defaults are too small for real networks. */
+const WANTED_LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupStorageSize",
+] as const;
+
+export class Gpu implements Disposable {
+  readonly device: GPUDevice;
+  readonly info: GPUAdapterInfo;
+  /** Bytes of the buffers made through `buffer` and not yet destroyed, and their highest sum so far. */
+  allocatedBytes = 0;
+  peakBytes = 0;
+  /** Lanes of the narrowest subgroup that a dispatch may get; 0 without the feature. */
+  readonly subgroups: number;
+  readonly #owned: boolean;
+  readonly #pipelines = new Map<string, Promise<Pipeline>>();
+  readonly #modules = new Map<ShaderName, GPUShaderModule>();
+  #failure: UnbraidError | undefined;
+  readonly #failed: Promise<never>;
+  #fail: (e: UnbraidError) => void = () => undefined;
+  #closed = false;
+
+  private constructor(device: GPUDevice, info: GPUAdapterInfo, owned: boolean) {
+    this.device = device;
+    this.info = info;
+    this.#owned = owned;
+    this.subgroups = device.features.has("subgroups") ? (info.subgroupMinSize ?? 0) : 0;
+    this.#failed = new Promise<never>((_, reject) => {
+      this.#fail = (e) => {
+        this.#failure ??= e;
+        reject(e);
+      };
+    });
+    this.#failed.catch(() => undefined); // a failure while nobody waits is reported by the next wait
+    device.onuncapturederror = (event) => {
+      this.#fail(errorFrom(event.error));
+    };
+    void device.lost.then((lost) => {
+      if (this.#closed) return;
+      this.#fail(
+        new UnbraidError(
+          "device",
+          "DEVICE_LOST",
+          `the GPU device was lost (${lost.reason}): ${lost.message}`,
+          "Run the command again; if it happens again, use a smaller --batch or another --adapter.",
+        ),
+      );
+    });
+  }
+
+  /**
+   * Opens a device on `adapter`; `dispose` destroys it.
+   * @throws UnbraidError DEVICE_REFUSED when the adapter gives none
+   */
+  static async open(adapter: GPUAdapter): Promise<Gpu> {
+    const requiredLimits: Record<string, number> = {};
+    for (const limit of WANTED_LIMITS) requiredLimits[limit] = adapter.limits[limit];
+    const requiredFeatures = WANTED_FEATURES.filter((f) => adapter.features.has(f));
+    let device: GPUDevice;
+    try {
+      device = await adapter.requestDevice({ requiredFeatures, requiredLimits });
+    } catch (cause) {
+      throw new UnbraidError(
+        "adapter",
+        "DEVICE_REFUSED",
+        `${adapter.info.description || "the adapter"} gives no device: ${String(cause)}`,
+        "Choose another with --adapter; `unbraid doctor` lists them.",
+        { cause },
+      );
+    }
+    return new Gpu(device, adapter.info, true);
+  }
+
+  /** Uses a device of the caller's, which `dispose` leaves alive. Its limits and features are taken as they are. */
+  static borrow(device: GPUDevice): Gpu {
+    return new Gpu(device, device.adapterInfo, false);
+  }
+
+  /** What has gone wrong so far, if anything: no result may be used then. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#closed) {
+      throw new UnbraidError("device", "DEVICE_CLOSED", "the GPU device is closed", "Open a new one.");
+    }
+  }
+
+  /** Waits for `work`, and fails as soon as the device does. */
+  async settle<T>(work: Promise<T>): Promise<T> {
+    this.check();
+    work.catch(() => undefined); // when the device fails first, nobody else waits for it
+    const result = await Promise.race([work, this.#failed]);
+    this.check();
+    return result;
+  }
+
+  /** Runs `work` and turns any validation, memory or internal error that it caused into an UnbraidError. */
+  async scoped<T>(what: string, work: () => T | Promise<T>): Promise<T> {
+    const filters = ["validation", "out-of-memory", "internal"] as const;
+    for (const f of filters) this.device.pushErrorScope(f);
+    let result: T | undefined;
+    let thrown: unknown;
+    let ok = true;
+    try {
+      result = await work();
+    } catch (e) {
+      thrown = e;
+      ok = false;
+    }
+    const errors = await this.settle(Promise.all(filters.map(() => this.device.popErrorScope())));
+    const first = errors.find((e) => e !== null);
+    if (first) throw errorFrom(first, what);
+    if (!ok) throw thrown;
+    return result as T;
+  }
+
+  /**
+   * A buffer of at least `bytes` (rounded up to 16). Destroy it with `release`.
+   * @throws UnbraidError GPU_LIMIT when it exceeds what one binding of this adapter can hold
+   */
+  buffer(bytes: number, usage: number, label: string): GPUBuffer {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const limit = Math.min(this.device.limits.maxBufferSize, this.device.limits.maxStorageBufferBindingSize);
+    if (size > limit) {
+      throw new UnbraidError(
+        "device",
+        "GPU_LIMIT",
+        `${label} needs ${size} bytes in one buffer; this adapter allows ${limit}`,
+        "Use a smaller --batch, or an adapter with a larger maxStorageBufferBindingSize.",
+      );
+    }
+    const buffer = this.device.createBuffer({ size, usage, label });
+    this.allocatedBytes += size;
+    this.peakBytes = Math.max(this.peakBytes, this.allocatedBytes);
+    return buffer;
+  }
+
+  release(buffer: GPUBuffer): void {
+    this.allocatedBytes -= buffer.size;
+    buffer.destroy();
+  }
+
+  /** The compiled pipeline for a key; compiled once for each device. Unknown override names are dropped by nobody: they fail. */
+  pipeline(key: PipelineKey): Promise<Pipeline> {
+    const id = JSON.stringify([key.shader, key.entry ?? "main", Object.entries(key.constants ?? {}).sort()]);
+    let made = this.#pipelines.get(id);
+    if (made === undefined) {
+      made = this.#compile(key, id);
+      this.#pipelines.set(id, made);
+    }
+    return made;
+  }
+
+  async #compile(key: PipelineKey, label: string): Promise<Pipeline> {
+    let module = this.#modules.get(key.shader);
+    if (module === undefined) {
+      // The scope keeps a faulty shader from counting as an uncaptured error; its messages come with the pipeline's.
+      this.device.pushErrorScope("validation");
+      module = this.device.createShaderModule({ code: shaders[key.shader], label: key.shader });
+      void this.device.popErrorScope().catch(() => undefined);
+      this.#modules.set(key.shader, module);
+    }
+    try {
+      const pipeline = await this.settle(
+        this.device.createComputePipelineAsync({
+          label,
+          layout: "auto",
+          compute: { module, entryPoint: key.entry ?? "main", constants: { ...key.constants } },
+        }),
+      );
+      return { pipeline, layout: pipeline.getBindGroupLayout(0) };
+    } catch (cause) {
+      if (cause instanceof UnbraidError) throw cause;
+      const { messages } = await module.getCompilationInfo();
+      const lines = messages.map((m) => `${key.shader}.wgsl:${m.lineNum}: ${m.message}`);
+      throw new UnbraidError(
+        "device",
+        "SHADER_REFUSED",
+        [`${label} does not compile on this adapter: ${String(cause)}`, ...lines].join("\n"),
+        "Try another --adapter, and report this with the output of `unbraid doctor --json`.",
+        { cause },
+      );
+    }
+  }
+
+  /** Copies of the first `bytes` of each buffer, read back together. */
+  async read(sources: readonly { buffer: GPUBuffer; bytes: number }[]): Promise<ArrayBuffer[]> {
+    this.check();
+    const offsets: number[] = [];
+    let total = 0;
+    for (const s of sources) {
+      offsets.push(total);
+      total += Math.ceil(s.bytes / 16) * 16;
+    }
+    const staging = this.buffer(total, USAGE.mapRead | USAGE.copyDst, "read-back");
+    try {
+      const encoder = this.device.createCommandEncoder();
+      sources.forEach((s, i) => {
+        const bytes = Math.ceil(s.bytes / 4) * 4;
+        if (bytes > 0) encoder.copyBufferToBuffer(s.buffer, 0, staging, offsets[i] ?? 0, bytes);
+      });
+      this.device.queue.submit([encoder.finish()]);
+      await this.settle(staging.mapAsync(MAP_READ));
+      const mapped = staging.getMappedRange();
+      return sources.map((s, i) => mapped.slice(offsets[i] ?? 0, (offsets[i] ?? 0) + s.bytes));
+    } finally {
+      this.release(staging);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.device.onuncapturederror = null;
+    if (this.#owned) this.device.destroy();
+  }
+}
+
+function errorFrom(error: GPUError, what = "GPU work"): UnbraidError {
+  // By name: the class is a global of browsers only.
+  if (error.constructor.name === "GPUOutOfMemoryError") {
+    return new UnbraidError(
+      "device",
+      "GPU_MEMORY",
+      `${what}: the adapter is out of memory: ${error.message}`,
+      "Use a smaller --batch, or an adapter with more memory.",
+    );
+  }
+  return new UnbraidError(
+    "device",
+    "GPU_ERROR",
+    `${what} failed on the GPU: ${error.message}`,
+    "Nothing was written. Report this with the output of `unbraid doctor --json`, or try another --adapter.",
+  );
+}

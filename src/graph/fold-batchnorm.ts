@@ -1,0 +1,79 @@
+/**
+ * Folds BatchNormalization (inference) into the Conv before it:
+ *   s = scale / sqrt(var + epsilon),   W' = s W,   b' = (b - mean) s + beta      (ONNX BatchNormalization, opset 7..15)
+ * A Conv whose own output must stay visible is left alone: a layer under study is read before its BatchNormalization.
+ */
+import type { GraphNode, HostTensor, ShapedGraph } from "./graph.ts";
+import { readers } from "./prune.ts";
+
+/** @param visible values that must still exist afterwards */
+export function foldBatchNorm(graph: ShapedGraph, visible: ReadonlySet<string>): ShapedGraph {
+  const uses = readers(graph);
+  const producer = new Map<string, GraphNode>();
+  for (const node of graph.nodes) for (const name of node.outputs) producer.set(name, node);
+  const replaced = new Map<GraphNode, GraphNode>();
+  const dropped = new Set<GraphNode>();
+  const constants = new Map(graph.constants);
+  const values = new Map(graph.values);
+
+  for (const bn of graph.nodes) {
+    if (bn.opType !== "BatchNormalization") continue;
+    const through = bn.inputs[0] ?? "";
+    const conv = producer.get(through);
+    const output = bn.outputs[0] ?? "";
+    if (conv?.opType !== "Conv" || uses.get(through) !== 1 || visible.has(through)) continue;
+    const folded = fold(graph, conv, bn);
+    if (folded === undefined) continue;
+    const weightName = `${output}:folded weight`;
+    const biasName = `${output}:folded bias`;
+    for (const [name, value] of [
+      [weightName, folded.weight],
+      [biasName, folded.bias],
+    ] as const) {
+      constants.set(name, value);
+      values.set(name, { type: value.type, shape: value.shape, value });
+    }
+    replaced.set(conv, { ...conv, inputs: [conv.inputs[0] ?? "", weightName, biasName], outputs: [output] });
+    dropped.add(bn);
+  }
+  const nodes = graph.nodes.filter((n) => !dropped.has(n)).map((n) => replaced.get(n) ?? n);
+  return { ...graph, nodes, constants, values };
+}
+
+/** The per-channel scale s of a BatchNormalization whose parameters are all constant; undefined where one is not. */
+export function batchNormScale(graph: ShapedGraph, bn: GraphNode): Float64Array | undefined {
+  const scale = graph.constants.get(bn.inputs[1] ?? "");
+  const variance = graph.constants.get(bn.inputs[4] ?? "");
+  if (scale === undefined || variance === undefined) return undefined;
+  const epsilon = bn.attributes.get("epsilon") ?? 1e-5;
+  if (typeof epsilon !== "number") return undefined;
+  return Float64Array.from(scale.data, (s, c) => s / Math.sqrt((variance.data[c] ?? 0) + epsilon));
+}
+
+function fold(
+  graph: ShapedGraph,
+  conv: GraphNode,
+  bn: GraphNode,
+): { weight: HostTensor; bias: HostTensor } | undefined {
+  const weight = graph.constants.get(conv.inputs[1] ?? "");
+  const hasBias = (conv.inputs[2] ?? "") !== "";
+  const bias = graph.constants.get(conv.inputs[2] ?? "");
+  const beta = graph.constants.get(bn.inputs[2] ?? "");
+  const mean = graph.constants.get(bn.inputs[3] ?? "");
+  const s = batchNormScale(graph, bn);
+  if (weight === undefined || beta === undefined || mean === undefined || s === undefined) return undefined;
+  if (hasBias && bias === undefined) return undefined;
+  if ((bn.attributes.get("training_mode") ?? 0) !== 0) return undefined;
+  const channels = weight.shape[0] ?? 0;
+  if (s.length !== channels) return undefined;
+  const row = weight.data.length / Math.max(channels, 1);
+  const data = Float32Array.from(weight.data, (w, i) => w * (s[Math.floor(i / row)] ?? 0));
+  const shift = Float32Array.from(
+    s,
+    (sc, c) => ((bias?.data[c] ?? 0) - (mean.data[c] ?? 0)) * sc + (beta.data[c] ?? 0),
+  );
+  return {
+    weight: { type: "float32", shape: weight.shape, data },
+    bias: { type: "float32", shape: [channels], data: shift },
+  };
+}

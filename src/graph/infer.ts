@@ -1,0 +1,90 @@
+/**
+ * Shapes and constants: every value's type and shape for given input shapes, and the elements of those values that do
+ * not depend on the input. Exporters leave integer sub-graphs that compute pads and shapes; with the input's shape known
+ * they are all constants, so only real network nodes remain.
+ */
+import { UnbraidError } from "../errors.ts";
+import type { Graph, GraphInput, GraphNode, HostTensor, InferRule, ShapedGraph, ValueInfo } from "./graph.ts";
+
+/** The names of an operator that this table has no rule for, with the nodes that need it. */
+export interface Unsupported {
+  readonly node: string;
+  readonly type: string;
+  readonly why: string;
+}
+
+/** All nodes whose operator is not in the table: listed at once, so that a user sees the whole distance. */
+export function unsupportedNodes(graph: Graph, rules: (opType: string) => InferRule | undefined): Unsupported[] {
+  return graph.nodes
+    .filter((n) => rules(n.opType) === undefined)
+    .map((n) => ({ node: n.name, type: n.opType, why: `operator ${n.opType} is not implemented` }));
+}
+
+export function unsupportedError(list: readonly Unsupported[]): UnbraidError {
+  const types = [...new Set(list.map((u) => u.type))].sort();
+  return new UnbraidError(
+    "unsupported",
+    "OPERATORS_UNSUPPORTED",
+    `${list.length} nodes use operators that are not supported (${types.join(", ")}):\n` +
+      list.map((u) => `  ${u.node}: ${u.why}`).join("\n"),
+    "Export the network without them, or see docs/features.md for what is supported.",
+  );
+}
+
+/**
+ * @param shapes shape of each graph input, all dimensions known
+ * @returns the graph without its constant nodes, and the info of every value left
+ * @throws UnbraidError INPUT_SHAPE when a shape contradicts the file; OPERATORS_UNSUPPORTED; whatever a rule throws
+ */
+export function inferShapes(
+  graph: Graph,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  rules: (opType: string) => InferRule | undefined,
+): ShapedGraph {
+  const missing = unsupportedNodes(graph, rules);
+  if (missing.length > 0) throw unsupportedError(missing);
+
+  const values = new Map<string, ValueInfo>();
+  const constants = new Map<string, HostTensor>();
+  for (const input of graph.inputs) values.set(input.name, { type: input.type, shape: checkedShape(input, shapes) });
+  for (const [name, value] of graph.constants) {
+    constants.set(name, value);
+    values.set(name, { type: value.type, shape: value.shape, value });
+  }
+  const nodes: GraphNode[] = [];
+  for (const node of graph.nodes) {
+    const rule = rules(node.opType);
+    if (rule === undefined) continue; // excluded above
+    const outputs = rule(
+      node,
+      node.inputs.map((name) => (name === "" ? undefined : values.get(name))),
+      graph.opset,
+    );
+    for (const [k, name] of node.outputs.entries()) {
+      const info = outputs[k];
+      if (name === "" || info === undefined) continue;
+      values.set(name, info);
+      if (info.value !== undefined) constants.set(name, info.value);
+    }
+    if (!node.outputs.every((name) => name === "" || constants.has(name))) nodes.push(node);
+  }
+  return { ...graph, nodes, constants, values };
+}
+
+function checkedShape(input: GraphInput, shapes: ReadonlyMap<string, readonly number[]>): readonly number[] {
+  const shape = shapes.get(input.name);
+  const declared = input.shape?.map((d) => d ?? "?").join("x") ?? "any shape";
+  const fits =
+    shape !== undefined &&
+    (input.shape === undefined ||
+      (shape.length === input.shape.length && input.shape.every((d, i) => d === null || d === shape[i])));
+  if (!fits) {
+    throw new UnbraidError(
+      "input",
+      "INPUT_SHAPE",
+      `input "${input.name}" is declared as ${declared}, given ${shape?.join("x") ?? "nothing"}`,
+      "Give the input the declared shape (for images: --resize and --crop).",
+    );
+  }
+  return shape;
+}

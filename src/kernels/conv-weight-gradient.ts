@@ -1,0 +1,61 @@
+/** Gradients of Conv and ConvTranspose with regard to weight and bias, in deterministic two-stage sums. */
+import { sizeOf } from "../graph/graph.ts";
+import { modelError } from "./attributes.ts";
+import type { ConvGeometry } from "./convolve.ts";
+import { spread, type DeviceTensor, type GradientLowering, type Slot } from "./operator.ts";
+
+/** Positions that one invocation sums: short enough that rounding grows little, and many invocations have work. */
+const RANGE = 1024;
+
+export function weightGradient(l: GradientLowering, g: ConvGeometry, dy: DeviceTensor): void {
+  if (l.wants(1)) {
+    const x = l.input(0);
+    if (x === undefined) throw modelError(l.node, "INPUT_MISSING", "input 0 is missing");
+    const dw = l.inputGradient(1);
+    const [coarse, fine] = g.transposed ? [x, dy] : [dy, x];
+    const sizes = g.transposed
+      ? [g.channels, g.outputs, ...g.input, ...g.output]
+      : [g.outputs, g.channels, ...g.output, ...g.input];
+    const [height, width] = g.transposed ? g.input : g.output;
+    const positions = g.batch * height * width;
+    const ranges = Math.ceil(positions / RANGE);
+    const count = sizeOf(dw.shape);
+    const target = ranges === 1 ? dw.slot : l.scratch(count * ranges);
+    l.dispatch({
+      shader: "conv_weight_gradient",
+      params: [g.batch, g.groups, ...sizes, ...g.kernel, ...g.strides, ...g.dilations, ...g.pads, ranges, RANGE],
+      reads: [coarse.slot, fine.slot],
+      writes: [target],
+      workgroups: spread(Math.ceil((count * ranges) / 64)),
+      label: `${l.node.name}: gradient of the weight`,
+    });
+    if (ranges > 1) sumStrided(l, target, dw.slot, 1, ranges, count, `${l.node.name}: sum of ranges`);
+  }
+  if (l.wants(2)) {
+    const channels = g.outputs * g.groups;
+    const plane = g.output[0] * g.output[1];
+    const byImage = l.scratch(g.batch * channels);
+    sumStrided(l, dy.slot, byImage, g.batch * channels, plane, 1, `${l.node.name}: gradient of the bias by image`);
+    sumStrided(l, byImage, l.inputGradient(2).slot, 1, g.batch, channels, `${l.node.name}: gradient of the bias`);
+  }
+}
+
+/** output[o, i] = sum of input[o, r, i] over r. */
+export function sumStrided(
+  l: GradientLowering,
+  input: Slot,
+  output: Slot,
+  outer: number,
+  rows: number,
+  inner: number,
+  label: string,
+): void {
+  l.dispatch({
+    shader: "sum_strided",
+    params: [outer, rows, inner],
+    reads: [input],
+    writes: [output],
+    workgroups: spread(Math.ceil((outer * inner) / 64)),
+    label,
+  });
+}

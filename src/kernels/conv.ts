@@ -1,0 +1,171 @@
+/** Conv and ConvTranspose, one or two spatial axes. Source: ONNX Conv (1, 11, 22), ConvTranspose (1, 11, 22). */
+import type { GraphNode, ValueInfo } from "../graph/graph.ts";
+import { intAttr, intsAttr, modelError, requireInput, stringAttr, unsupported } from "./attributes.ts";
+import { convolve, type ConvGeometry } from "./convolve.ts";
+import { weightGradient } from "./conv-weight-gradient.ts";
+import type { GradientLowering, Lowering, Operator } from "./operator.ts";
+import { showShape } from "./shape.ts";
+import { AUTO_PADS, extent, resolveSpatial } from "./spatial.ts";
+
+type Inputs = readonly (ValueInfo | undefined)[];
+type Pair = readonly [number, number];
+
+/** Two spatial axes from one or two: a 1-D convolution is one over images of height 1. */
+const pair = (list: readonly number[], filler: number): Pair =>
+  list.length === 1 ? [filler, list[0] ?? filler] : [list[0] ?? filler, list[1] ?? filler];
+
+interface Resolved {
+  readonly geometry: ConvGeometry;
+  readonly shape: readonly number[];
+}
+
+function checkRanks(node: GraphNode, x: readonly number[], w: readonly number[], b?: readonly number[]): void {
+  if (x.length !== w.length || x.length < 3) {
+    throw modelError(node, "SHAPE", `input ${showShape(x)} and weight ${showShape(w)} must have one rank, 3 or more`);
+  }
+  if (x.length > 4) throw unsupported(node, `${x.length - 2} spatial axes; one and two are supported`);
+  const declared = intsAttr(node, "kernel_shape");
+  if (declared !== undefined && declared.join() !== w.slice(2).join()) {
+    throw modelError(node, "SHAPE", `kernel_shape ${showShape(declared)} contradicts the weight ${showShape(w)}`);
+  }
+  if (b !== undefined && b.length !== 1) throw modelError(node, "SHAPE", `bias ${showShape(b)} must have rank 1`);
+}
+
+function resolveConv(node: GraphNode, inputs: Inputs): Resolved {
+  const x = requireInput(node, inputs, 0).shape;
+  const w = requireInput(node, inputs, 1).shape;
+  checkRanks(node, x, w, inputs[2]?.shape);
+  const groups = intAttr(node, "group", 1);
+  const [batch = 0, inChannels = 0] = x;
+  const [outChannels = 0, channels = 0] = w;
+  const bias = inputs[2]?.shape[0] ?? outChannels;
+  if (groups < 1 || channels * groups !== inChannels || outChannels % groups !== 0 || bias !== outChannels) {
+    throw modelError(
+      node,
+      "SHAPE",
+      `input ${showShape(x)}, weight ${showShape(w)}, group ${groups} and bias of ${bias} do not fit together`,
+    );
+  }
+  const s = resolveSpatial(node, x.slice(2), w.slice(2));
+  const geometry: ConvGeometry = {
+    batch,
+    groups,
+    channels,
+    outputs: outChannels / groups,
+    input: pair(x.slice(2), 1),
+    output: pair(s.output, 1),
+    kernel: pair(s.kernel, 1),
+    strides: pair(s.strides, 1),
+    dilations: pair(s.dilations, 1),
+    pads: pair(s.padsBegin, 0),
+    transposed: false,
+  };
+  return { geometry, shape: [batch, outChannels, ...s.output] };
+}
+
+/** Output size and begin pads as ONNX ConvTranspose defines them, with output_shape, output_padding and auto_pad. */
+function resolveTranspose(node: GraphNode, inputs: Inputs): Resolved {
+  const x = requireInput(node, inputs, 0).shape;
+  const w = requireInput(node, inputs, 1).shape;
+  checkRanks(node, x, w, inputs[2]?.shape);
+  const groups = intAttr(node, "group", 1);
+  const [batch = 0, inChannels = 0] = x;
+  const outputs = w[1] ?? 0;
+  const bias = inputs[2]?.shape[0] ?? outputs * groups;
+  if (groups < 1 || w[0] !== inChannels || inChannels % groups !== 0 || bias !== outputs * groups) {
+    throw modelError(
+      node,
+      "SHAPE",
+      `input ${showShape(x)}, weight ${showShape(w)}, group ${groups} and bias of ${bias} do not fit together`,
+    );
+  }
+  const rank = x.length - 2;
+  const ones = new Array<number>(rank).fill(1);
+  const zeros = new Array<number>(rank).fill(0);
+  const strides = intsAttr(node, "strides", ones, rank);
+  const dilations = intsAttr(node, "dilations", ones, rank);
+  const outputPadding = intsAttr(node, "output_padding", zeros, rank);
+  const explicit = intsAttr(node, "pads", new Array<number>(2 * rank).fill(0), 2 * rank);
+  const outputShape = intsAttr(node, "output_shape")?.slice(-rank);
+  const autoPad = stringAttr(node, "auto_pad", "NOTSET", AUTO_PADS);
+  if (strides.some((s) => s < 1) || dilations.some((d) => d < 1)) {
+    throw modelError(node, "ATTRIBUTE", `strides ${showShape(strides)} and dilations must be positive`);
+  }
+  const begins: number[] = [];
+  const sizes = x.slice(2).map((size, axis) => {
+    const stride = strides[axis] ?? 1;
+    const full = (size - 1) * stride + (outputPadding[axis] ?? 0) + extent(w[axis + 2] ?? 1, dilations[axis] ?? 1);
+    const same = autoPad === "SAME_UPPER" || autoPad === "SAME_LOWER";
+    const target = outputShape?.[axis] ?? (same ? size * stride : undefined);
+    if (target === undefined) {
+      const [begin, end] = autoPad === "VALID" ? [0, 0] : [explicit[axis] ?? 0, explicit[rank + axis] ?? 0];
+      begins.push(begin);
+      return full - begin - end;
+    }
+    const total = Math.max(0, full - target);
+    // ONNX: SAME_UPPER and explicit output_shape differ in where the odd pad goes.
+    begins.push(autoPad === "SAME_UPPER" ? Math.floor(total / 2) : total - Math.floor(total / 2));
+    return target;
+  });
+  if (sizes.some((s) => s < 1)) throw modelError(node, "SHAPE", `the output would be ${showShape(sizes)}`);
+  const geometry: ConvGeometry = {
+    batch,
+    groups,
+    channels: inChannels / groups,
+    outputs,
+    input: pair(x.slice(2), 1),
+    output: pair(sizes, 1),
+    kernel: pair(w.slice(2), 1),
+    strides: pair(strides, 1),
+    dilations: pair(dilations, 1),
+    pads: pair(begins, 0),
+    transposed: true,
+  };
+  return { geometry, shape: [batch, outputs * groups, ...sizes] };
+}
+
+/** The geometry of the gradient with regard to the input: sizes and channels exchanged, the other way of gathering. */
+const reversed = (g: ConvGeometry): ConvGeometry => ({
+  ...g,
+  channels: g.outputs,
+  outputs: g.channels,
+  input: g.output,
+  output: g.input,
+  transposed: !g.transposed,
+});
+
+function operator(resolve: (node: GraphNode, inputs: Inputs) => Resolved): Operator {
+  const inputsOf = (l: Lowering): Inputs => [l.info(0), l.info(1), l.info(2)];
+  const weight = (l: Lowering) => {
+    const value = l.info(1)?.value;
+    return value === undefined ? undefined : { key: l.node.inputs[1] ?? "", value };
+  };
+  const at = (l: Lowering, k: number) => {
+    const tensor = l.input(k);
+    if (tensor === undefined) throw modelError(l.node, "INPUT_MISSING", `input ${k} is missing`);
+    return tensor;
+  };
+  return {
+    infer: (node, inputs) => [{ type: "float32", shape: resolve(node, inputs).shape }],
+    forward: (l) => {
+      const { geometry } = resolve(l.node, inputsOf(l));
+      const tensors = { input: at(l, 0), weight: () => at(l, 1), bias: l.input(2), output: l.output(0) };
+      convolve(l, geometry, tensors, weight(l), l.node.name);
+    },
+    gradient: (l: GradientLowering) => {
+      const dy = l.outputGradient(0);
+      if (dy === undefined) return;
+      const { geometry } = resolve(l.node, inputsOf(l));
+      if (l.wants(0)) {
+        const tensors = { input: dy, weight: () => at(l, 1), bias: undefined, output: l.inputGradient(0) };
+        convolve(l, reversed(geometry), tensors, weight(l), `${l.node.name}: gradient of the input`);
+      }
+      weightGradient(l, geometry, dy);
+    },
+  };
+}
+
+export const convolution: Record<string, Operator> = {
+  Conv: operator(resolveConv),
+  ConvTranspose: operator(resolveTranspose),
+};

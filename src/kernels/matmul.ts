@@ -1,0 +1,305 @@
+/** Gemm and MatMul. Source: ONNX Gemm (7, 9, 11, 13), MatMul (1, 9, 13). */
+import { sizeOf, type GraphNode } from "../graph/graph.ts";
+import { floatAttr, intAttr, modelError, requireInput } from "./attributes.ts";
+import { sumStrided } from "./conv-weight-gradient.ts";
+import {
+  f32,
+  spread,
+  type DeviceTensor,
+  type GradientLowering,
+  type Lowering,
+  type Operator,
+  type Slot,
+} from "./operator.ts";
+import { broadcastShapes, broadcastStrides, checkedShape, showShape } from "./shape.ts";
+
+/** A stored matrix seen with strides: element (i, j) of matrix n lies at base + n step + i row + j column. */
+interface View {
+  readonly slot: Slot;
+  readonly row: number;
+  readonly column: number;
+  readonly base?: number;
+  readonly step?: number;
+}
+
+interface Product {
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+  readonly batch?: number;
+  readonly a: View;
+  readonly b: View;
+  readonly c?: View;
+  readonly alpha?: number;
+  readonly beta?: number;
+  readonly output: Slot;
+  readonly outputBase?: number;
+  readonly label: string;
+}
+
+const transposed = (v: View): View => ({ ...v, row: v.column, column: v.row });
+
+/** output = alpha a b + beta c. */
+function multiply(l: Lowering, p: Product): void {
+  const { rows, columns, depth, batch = 1, a, b, c } = p;
+  l.dispatch({
+    shader: "matmul",
+    params: [
+      ...[rows, columns, depth, batch],
+      ...[a.row, a.column, b.row, b.column],
+      ...[a.base ?? 0, a.step ?? 0, b.base ?? 0, b.step ?? 0],
+      ...[p.outputBase ?? 0, c?.row ?? 0, c?.column ?? 0, c === undefined ? 0 : 1],
+      f32(p.alpha ?? 1),
+      f32(p.beta ?? 0),
+    ],
+    reads: [a.slot, b.slot, (c ?? a).slot],
+    writes: [p.output],
+    workgroups: spread(Math.ceil((columns * Math.ceil(rows / 4) * batch) / 64)),
+    label: p.label,
+  });
+}
+
+function operand(l: Lowering, k: number): DeviceTensor {
+  const tensor = l.input(k);
+  if (tensor === undefined) throw modelError(l.node, "INPUT_MISSING", `input ${k} is missing`);
+  return tensor;
+}
+
+/** Rows, columns, depth and views of a Gemm's operands, transA and transB taken in. */
+function gemm(node: GraphNode, shapeA: readonly number[], shapeB: readonly number[]) {
+  if (shapeA.length !== 2 || shapeB.length !== 2) {
+    throw modelError(node, "SHAPE", `A ${showShape(shapeA)} and B ${showShape(shapeB)} must be matrices`);
+  }
+  const transA = intAttr(node, "transA", 0) !== 0;
+  const transB = intAttr(node, "transB", 0) !== 0;
+  const [rows = 0, depth = 0] = transA ? shapeA.toReversed() : shapeA;
+  const [depthB = 0, columns = 0] = transB ? shapeB.toReversed() : shapeB;
+  if (depth !== depthB) {
+    throw modelError(node, "SHAPE", `A ${showShape(shapeA)} and B ${showShape(shapeB)} do not fit together`);
+  }
+  const view = (slot: Slot, shape: readonly number[], trans: boolean): View => {
+    const plain = { slot, row: shape[1] ?? 0, column: 1 };
+    return trans ? transposed(plain) : plain;
+  };
+  return {
+    ...{ rows, columns, depth, transA, transB },
+    alpha: floatAttr(node, "alpha", 1),
+    beta: floatAttr(node, "beta", 1),
+    a: (slot: Slot) => view(slot, shapeA, transA),
+    b: (slot: Slot) => view(slot, shapeB, transB),
+  };
+}
+
+const Gemm: Operator = {
+  infer: (node, inputs) => {
+    const { rows, columns } = gemm(node, requireInput(node, inputs, 0).shape, requireInput(node, inputs, 1).shape);
+    const shape = checkedShape(node, [rows, columns]);
+    if (inputs[2] && broadcastShapes(node, [inputs[2].shape, shape]).join() !== shape.join()) {
+      throw modelError(node, "SHAPE", `C ${showShape(inputs[2].shape)} cannot be broadcast to ${showShape(shape)}`);
+    }
+    return [{ type: "float32", shape }];
+  },
+  forward: (l) => {
+    const [a, b, c] = [operand(l, 0), operand(l, 1), l.input(2)];
+    const g = gemm(l.node, a.shape, b.shape);
+    const [row = 0, column = 0] = broadcastStrides(c?.shape ?? [], [g.rows, g.columns]);
+    multiply(l, {
+      ...g,
+      a: g.a(a.slot),
+      b: g.b(b.slot),
+      ...(c === undefined ? {} : { c: { slot: c.slot, row, column } }),
+      output: l.output(0).slot,
+      label: l.node.name,
+    });
+  },
+  gradient: (l) => {
+    const dy = l.outputGradient(0);
+    if (dy === undefined) return;
+    const [a, b] = [operand(l, 0), operand(l, 1)];
+    const g = gemm(l.node, a.shape, b.shape);
+    const d: View = { slot: dy.slot, row: g.columns, column: 1 };
+    if (l.wants(0)) {
+      // d(A') = alpha dY B'^T, stored as A is: transposed, it is alpha B' dY^T.
+      const [left, right] = g.transA ? [g.b(b.slot), transposed(d)] : [d, transposed(g.b(b.slot))];
+      const size = g.transA ? { rows: g.depth, columns: g.rows } : { rows: g.rows, columns: g.depth };
+      const output = l.inputGradient(0).slot;
+      multiply(l, {
+        ...size,
+        depth: g.columns,
+        a: left,
+        b: right,
+        alpha: g.alpha,
+        output,
+        label: `${l.node.name}: gradient of A`,
+      });
+    }
+    if (l.wants(1)) {
+      const [left, right] = g.transB ? [transposed(d), g.a(a.slot)] : [transposed(g.a(a.slot)), d];
+      const size = g.transB ? { rows: g.columns, columns: g.depth } : { rows: g.depth, columns: g.columns };
+      const output = l.inputGradient(1).slot;
+      multiply(l, {
+        ...size,
+        depth: g.rows,
+        a: left,
+        b: right,
+        alpha: g.alpha,
+        output,
+        label: `${l.node.name}: gradient of B`,
+      });
+    }
+    if (l.wants(2)) gradientOfC(l, dy, g.rows, g.columns, g.beta);
+  },
+};
+
+/** beta times dY summed over the rows and columns along which C was repeated: a product with ones. */
+function gradientOfC(l: GradientLowering, dy: DeviceTensor, rows: number, columns: number, beta: number): void {
+  const output = l.inputGradient(2);
+  const [cRows = 1, cColumns = 1] = [1, 1, ...output.shape].slice(-2);
+  const one = l.constant("one", () => ({ type: "float32", shape: [1], data: Float32Array.of(1) }));
+  const ones: View = { slot: one.slot, row: 0, column: 0 };
+  const label = `${l.node.name}: gradient of C`;
+  let from: View = { slot: dy.slot, row: columns, column: 1 };
+  let height = rows;
+  if (cRows === 1 && rows > 1) {
+    const target = cColumns === columns ? output.slot : l.scratch(columns);
+    multiply(l, { rows: 1, columns, depth: rows, a: ones, b: from, alpha: beta, output: target, label });
+    if (cColumns === columns) return;
+    [from, height] = [{ slot: target, row: columns, column: 1 }, 1];
+    multiply(l, { rows: height, columns: 1, depth: columns, a: from, b: ones, output: output.slot, label });
+    return;
+  }
+  if (cColumns === 1 && columns > 1) {
+    multiply(l, {
+      rows: height,
+      columns: 1,
+      depth: columns,
+      a: from,
+      b: ones,
+      alpha: beta,
+      output: output.slot,
+      label,
+    });
+    return;
+  }
+  // C has the product's own shape: scaled by a product of depth 1 with each element as its own row.
+  const scaled = { rows: height * columns, columns: 1, depth: 1, alpha: beta };
+  multiply(l, { ...scaled, a: { slot: dy.slot, row: 1, column: 0 }, b: ones, output: output.slot, label });
+}
+
+/** Operands of a MatMul as stacks of matrices, numpy's rules for vectors and batches taken in. */
+function stacks(node: GraphNode, a: readonly number[], b: readonly number[]) {
+  if (a.length === 0 || b.length === 0) throw modelError(node, "SHAPE", "a scalar cannot be multiplied as a matrix");
+  const full = { a: a.length === 1 ? [1, ...a] : a, b: b.length === 1 ? [...b, 1] : b };
+  const [rows = 0, depth = 0] = full.a.slice(-2);
+  const [depthB = 0, columns = 0] = full.b.slice(-2);
+  if (depth !== depthB) throw modelError(node, "SHAPE", `${showShape(a)} and ${showShape(b)} do not fit together`);
+  const [batchA, batchB] = [full.a.slice(0, -2), full.b.slice(0, -2)];
+  const batch = broadcastShapes(node, [batchA, batchB]);
+  const shape = checkedShape(node, [...batch, ...(a.length === 1 ? [] : [rows]), ...(b.length === 1 ? [] : [columns])]);
+  return { rows, columns, depth, batchA, batchB, batch, shape };
+}
+
+/** One product for each index of the outer batch axes; the innermost batch axis is one dispatch. */
+function multiplyStacks(
+  l: Lowering,
+  batch: readonly number[],
+  a: { view: View; batch: readonly number[]; size: number },
+  b: { view: View; batch: readonly number[]; size: number },
+  product: Omit<Product, "a" | "b" | "batch" | "outputBase">,
+): void {
+  const stepsA = broadcastStrides(a.batch, batch);
+  const stepsB = broadcastStrides(b.batch, batch);
+  const inner = batch.at(-1) ?? 1;
+  const outer = batch.slice(0, -1);
+  for (let n = 0; n < sizeOf(outer); n++) {
+    let [rest, baseA, baseB] = [n, 0, 0];
+    for (let axis = outer.length - 1; axis >= 0; axis--) {
+      const index = rest % (outer[axis] ?? 1);
+      rest = Math.floor(rest / (outer[axis] ?? 1));
+      baseA += index * (stepsA[axis] ?? 0);
+      baseB += index * (stepsB[axis] ?? 0);
+    }
+    multiply(l, {
+      ...product,
+      batch: inner,
+      a: { ...a.view, base: baseA * a.size, step: (stepsA.at(-1) ?? 0) * a.size },
+      b: { ...b.view, base: baseB * b.size, step: (stepsB.at(-1) ?? 0) * b.size },
+      outputBase: n * inner * product.rows * product.columns,
+    });
+  }
+}
+
+const MatMul: Operator = {
+  infer: (node, inputs) => [
+    {
+      type: "float32",
+      shape: stacks(node, requireInput(node, inputs, 0).shape, requireInput(node, inputs, 1).shape).shape,
+    },
+  ],
+  forward: (l) => {
+    const [a, b] = [operand(l, 0), operand(l, 1)];
+    const s = stacks(l.node, a.shape, b.shape);
+    const view = { a: { slot: a.slot, row: s.depth, column: 1 }, b: { slot: b.slot, row: s.columns, column: 1 } };
+    multiplyStacks(
+      l,
+      s.batch,
+      { view: view.a, batch: s.batchA, size: s.rows * s.depth },
+      { view: view.b, batch: s.batchB, size: s.depth * s.columns },
+      { rows: s.rows, columns: s.columns, depth: s.depth, output: l.output(0).slot, label: l.node.name },
+    );
+  },
+  gradient: (l) => {
+    const dy = l.outputGradient(0);
+    if (dy === undefined) return;
+    const [a, b] = [operand(l, 0), operand(l, 1)];
+    const s = stacks(l.node, a.shape, b.shape);
+    const d = { view: { slot: dy.slot, row: s.columns, column: 1 }, batch: s.batch, size: s.rows * s.columns };
+    const aSide = { view: { slot: a.slot, row: s.depth, column: 1 }, batch: s.batchA, size: s.rows * s.depth };
+    const bSide = { view: { slot: b.slot, row: s.columns, column: 1 }, batch: s.batchB, size: s.depth * s.columns };
+    const flip = <T extends { view: View }>(side: T): T => ({ ...side, view: transposed(side.view) });
+    if (l.wants(0)) {
+      const size = { rows: s.rows, columns: s.depth, depth: s.columns };
+      intoBroadcast(l, 0, s.batchA, s.batch, s.rows * s.depth, (output, label) => {
+        multiplyStacks(l, s.batch, d, flip(bSide), { ...size, output, label });
+      });
+    }
+    if (l.wants(1)) {
+      const size = { rows: s.depth, columns: s.columns, depth: s.rows };
+      intoBroadcast(l, 1, s.batchB, s.batch, s.depth * s.columns, (output, label) => {
+        multiplyStacks(l, s.batch, flip(aSide), d, { ...size, output, label });
+      });
+    }
+  },
+};
+
+/** Runs `make` for the whole batch and sums over the batch axes along which input k was repeated. */
+function intoBroadcast(
+  l: GradientLowering,
+  k: number,
+  own: readonly number[],
+  batch: readonly number[],
+  matrix: number,
+  make: (output: Slot, label: string) => void,
+): void {
+  const label = `${l.node.name}: gradient of input ${k}`;
+  const target = l.inputGradient(k).slot;
+  const lead = batch.length - own.length;
+  const repeated = batch.flatMap((d, axis) => (d > 1 && (axis < lead || own[axis - lead] === 1) ? [axis] : []));
+  if (repeated.length === 0) {
+    make(target, label);
+    return;
+  }
+  const shape = [...batch];
+  let from = l.scratch(sizeOf(shape) * matrix);
+  make(from, label);
+  repeated.forEach((axis, i) => {
+    const outer = sizeOf(shape.slice(0, axis));
+    const inner = sizeOf(shape.slice(axis + 1)) * matrix;
+    const to = i === repeated.length - 1 ? target : l.scratch(outer * inner);
+    sumStrided(l, from, to, outer, shape[axis] ?? 1, inner, `${label}: sum over batch axis ${axis}`);
+    shape[axis] = 1;
+    from = to;
+  });
+}
+
+export const matrix: Record<string, Operator> = { Gemm, MatMul };
