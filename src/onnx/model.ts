@@ -39,6 +39,11 @@ export interface OnnxTensor {
    * match dims; EXTERNAL_DATA when external data is missing, short, or lies outside the model's folder.
    */
   numbers(): Float32Array | Float64Array;
+  /**
+   * The elements as stored bits: little-endian, row-major, `size` times the width of the type. May be a view of the
+   * file: not to be written to. Throws as numbers() does.
+   */
+  raw(): Uint8Array;
 }
 
 export type OnnxAttribute =

@@ -1,0 +1,205 @@
+/** A TensorProto in the file as an OnnxTensor: the header is read at once, the elements when they are asked for. */
+import { UnbraidError } from "../errors.ts";
+import type { ExternalReader, OnnxTensor } from "./model.ts";
+import { countElements, dataTypeName, holdsElements, numbersOf, packBits, storageOf } from "./payload.ts";
+import { MAX_INT, onnx, SPARSE, TENSOR, toNumber } from "./schema.ts";
+import { holds, plainBytes, wireFields, withoutFields } from "./wire.ts";
+import type { WireField } from "./wire.ts";
+
+const PAYLOAD: ReadonlySet<number> = new Set([
+  TENSOR.float,
+  TENSOR.int32,
+  TENSOR.string,
+  TENSOR.int64,
+  TENSOR.raw,
+  TENSOR.double,
+  TENSOR.uint64,
+]);
+
+/** Where the elements lie when they are not in the file. */
+export interface ExternalLocation {
+  readonly location: string;
+  readonly offset: number;
+  readonly length: number | undefined;
+}
+
+interface Source {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  readonly external: ExternalReader | undefined;
+}
+
+/**
+ * The TensorProto at `start` to `end` of the file.
+ * @throws UnbraidError TENSOR_DIMS for negative dimensions or a product above 2^53; WireError for damaged bytes
+ */
+export function readTensor(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  external: ExternalReader | undefined,
+): OnnxTensor {
+  const header = onnx.TensorProto.decode(withoutFields(bytes, start, end, PAYLOAD));
+  const name = header.name;
+  const dims = header.dims.map(toNumber);
+  const source: Source = { bytes, start, end, external };
+  const dataType = dataTypeName(header.dataType);
+  const size = elements(name, dims);
+  const beside =
+    header.dataLocation === onnx.TensorProto.DataLocation.EXTERNAL ? locationOf(name, header.externalData) : undefined;
+  const raw = (): Uint8Array =>
+    beside ? readBeside(source, name, dataType, dims, size, beside) : readInside(source, name, dataType, dims, size);
+  return { name, dataType, dims, size, raw, numbers: () => numbersOf(dataType, raw(), beside !== undefined) };
+}
+
+/** A SparseTensorProto: its name, type and dense dims; the elements are refused. */
+export function readSparseTensor(bytes: Uint8Array, start: number, end: number): OnnxTensor {
+  let name = "";
+  let dataType: OnnxTensor["dataType"] = "type 0";
+  for (const field of wireFields(bytes, start, end)) {
+    if (!holds(field, SPARSE.values)) continue;
+    const values = readTensor(bytes, field.value, field.end, undefined);
+    name = values.name;
+    dataType = values.dataType;
+  }
+  const dims = onnx.SparseTensorProto.decode(withoutFields(bytes, start, end, new Set([1, 2]))).dims.map(toNumber);
+  const refuse = (): never => {
+    throw new UnbraidError(
+      "unsupported",
+      "TENSOR_TYPE",
+      `the tensor "${name}" is sparse, which is not supported`,
+      "Export the model with dense weights.",
+    );
+  };
+  return { name, dataType, dims, size: elements(name, dims), raw: refuse, numbers: refuse };
+}
+
+function elements(name: string, dims: readonly number[]): number {
+  const size = dims.reduce((n, d) => n * d, 1);
+  if (dims.every((d) => d >= 0 && d < MAX_INT) && size < MAX_INT) return size;
+  throw new UnbraidError(
+    "model",
+    "TENSOR_DIMS",
+    `the tensor "${name}" declares dimensions that cannot be: ${shown(dims)}`,
+    "The file is damaged or was written by a faulty exporter; export it again.",
+  );
+}
+
+const shown = (dims: readonly number[]): string => `[${dims.slice(0, 8).join(", ")}${dims.length > 8 ? ", ..." : ""}]`;
+
+function widthOf(name: string, dataType: string): { readonly width: number; readonly field: number } {
+  const storage = storageOf(dataType);
+  if (storage !== undefined) return storage;
+  throw new UnbraidError(
+    "unsupported",
+    "TENSOR_TYPE",
+    `the tensor "${name}" has elements of ${dataType.startsWith("type ") ? `data ${dataType}` : `type ${dataType}`}, which have no numbers here`,
+    "Export the model with float or integer tensors.",
+  );
+}
+
+function readInside(
+  { bytes, start, end }: Source,
+  name: string,
+  dataType: string,
+  dims: readonly number[],
+  size: number,
+): Uint8Array {
+  const { width, field: number } = widthOf(name, dataType);
+  const typed: WireField[] = [];
+  let raw: WireField | undefined;
+  for (const field of wireFields(bytes, start, end)) {
+    if (holds(field, TENSOR.raw)) raw = field;
+    if (holdsElements(field, number)) typed.push(field);
+  }
+  if (raw !== undefined && (typed.length === 0 || raw.end > raw.value)) {
+    checkStored(name, dims, size * width, raw.end - raw.value, "bytes");
+    return bytes.subarray(raw.value, raw.end);
+  }
+  const count = countElements(bytes, typed);
+  checkStored(name, dims, size, count, "elements");
+  return packBits(bytes, typed, width, count);
+}
+
+function checkStored(name: string, dims: readonly number[], wanted: number, found: number, unit: string): void {
+  if (wanted === found) return;
+  throw new UnbraidError(
+    "model",
+    "TENSOR_SIZE",
+    `the tensor "${name}" of dimensions ${shown(dims)} needs ${wanted} ${unit}, the file holds ${found}`,
+    "The file is damaged or incomplete; download or export it again.",
+  );
+}
+
+function locationOf(
+  name: string,
+  entries: readonly { key?: string | null; value?: string | null }[],
+): ExternalLocation {
+  const given = new Map(entries.map((entry) => [entry.key ?? "", entry.value ?? ""]));
+  const location = given.get("location") ?? "";
+  const integer = (key: string): number | undefined => {
+    const text = given.get(key);
+    if (text === undefined || text === "") return undefined;
+    const value = Number(text);
+    if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value;
+    throw new UnbraidError(
+      "model",
+      "EXTERNAL_DATA",
+      `the tensor "${name}" gives "${text}" as the ${key} of its external data`,
+      "Export the model again.",
+    );
+  };
+  if (location === "")
+    throw new UnbraidError(
+      "model",
+      "EXTERNAL_DATA",
+      `the tensor "${name}" names no file for its external data`,
+      "Export the model again.",
+    );
+  checkLocation(name, location);
+  return { location, offset: integer("offset") ?? 0, length: integer("length") };
+}
+
+function readBeside(
+  source: Source,
+  name: string,
+  dataType: string,
+  dims: readonly number[],
+  size: number,
+  at: ExternalLocation,
+): Uint8Array {
+  const { width } = widthOf(name, dataType);
+  if (at.length !== undefined) checkStored(name, dims, size * width, at.length, "bytes");
+  if (source.external === undefined) {
+    throw new UnbraidError(
+      "model",
+      "EXTERNAL_DATA",
+      `the elements of the tensor "${name}" lie in another file, "${at.location}", and no way to read it was given`,
+      "Pass a reader for external data, or save the model as one file.",
+    );
+  }
+  const raw = plainBytes(source.external(at.location, at.offset, size * width));
+  checkStored(name, dims, size * width, raw.length, "bytes");
+  return raw;
+}
+
+/** Only paths that go down from the model's folder are read: a model is data, it must not choose files of its user. */
+function checkLocation(name: string, location: string): void {
+  const parts = location.split(/[\\/]/);
+  if (!/^([\\/]|[A-Za-z]:)/.test(location) && !location.includes("\0") && !parts.includes("..")) return;
+  throw new UnbraidError(
+    "model",
+    "EXTERNAL_DATA_OUTSIDE",
+    `the tensor "${name}" asks for external data outside the model's folder: "${location}"`,
+    "Put the data file beside the model and name it without a path.",
+  );
+}
+
+/** Where the TensorProto at `start` to `end` keeps its elements, if not in the file. */
+export function externalLocation(bytes: Uint8Array, start: number, end: number): ExternalLocation | undefined {
+  const header = onnx.TensorProto.decode(withoutFields(bytes, start, end, PAYLOAD));
+  return header.dataLocation === onnx.TensorProto.DataLocation.EXTERNAL
+    ? locationOf(header.name, header.externalData)
+    : undefined;
+}

@@ -1,0 +1,109 @@
+/**
+ * Protobuf at wire level: where each field of a message lies in the file. What is found this way can be kept byte for
+ * byte, whatever a newer ONNX may have put there. Offsets count from the start of the whole file.
+ * Source: the Protocol Buffers encoding (tag = field number << 3 | wire type; base-128 varints).
+ */
+import protobuf from "protobufjs/minimal.js";
+
+/** One field: its tag begins at `start`, its content at `value` (behind the length prefix, if any), both end at `end`. */
+export interface WireField {
+  readonly number: number;
+  readonly wireType: number;
+  readonly start: number;
+  readonly value: number;
+  readonly end: number;
+}
+
+export const WIRE = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
+
+/** The bytes do not parse. `missing` is how many bytes the file is too short, 0 where that is not what is wrong. */
+export class WireError extends Error {
+  override readonly name = "WireError";
+  readonly offset: number;
+  readonly missing: number;
+
+  constructor(offset: number, missing: number, message: string) {
+    super(message);
+    this.offset = offset;
+    this.missing = missing;
+  }
+}
+
+/** The fields of the message that lies at `start` to `end`, in file order. @throws WireError */
+export function* wireFields(bytes: Uint8Array, start = 0, end = bytes.length): Generator<WireField> {
+  const reader = new protobuf.Reader(bytes.subarray(start, end));
+  while (reader.pos < reader.len) yield nextField(reader, start);
+}
+
+function nextField(reader: protobuf.Reader, base: number): WireField {
+  const start = base + reader.pos;
+  try {
+    const tag = reader.uint32();
+    const number = tag >>> 3;
+    const wireType = tag & 7;
+    if (number === 0) throw new WireError(start, 0, "field number 0");
+    if (wireType === WIRE.bytes) {
+      const length = reader.uint32();
+      const missing = reader.pos + length - reader.len;
+      if (missing > 0) throw new WireError(start, missing, `a field of ${length} bytes lacks its last ${missing}`);
+      const value = base + reader.pos;
+      reader.pos += length;
+      return { number, wireType, start, value, end: value + length };
+    }
+    const value = base + reader.pos;
+    reader.skipType(wireType, 0, number);
+    return { number, wireType, start, value, end: base + reader.pos };
+  } catch (error) {
+    if (error instanceof WireError) throw error;
+    const missing = error instanceof RangeError ? 1 : 0;
+    throw new WireError(start, missing, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Whether `field` is number `number` and holds bytes, a string or a message. */
+export const holds = (field: WireField, number: number): boolean =>
+  field.number === number && field.wireType === WIRE.bytes;
+
+export const textOf = (bytes: Uint8Array, field: WireField): string =>
+  new TextDecoder().decode(bytes.subarray(field.value, field.end));
+
+/** The message's bytes without the fields in `numbers`: a view where it has none of them, else a copy of the rest. */
+export function withoutFields(bytes: Uint8Array, start: number, end: number, numbers: ReadonlySet<number>): Uint8Array {
+  const kept: Uint8Array[] = [];
+  let from = start;
+  for (const field of wireFields(bytes, start, end)) {
+    if (!numbers.has(field.number)) continue;
+    kept.push(bytes.subarray(from, field.start));
+    from = field.end;
+  }
+  kept.push(bytes.subarray(from, end));
+  return kept.length === 1 ? bytes.subarray(start, end) : concatBytes(kept);
+}
+
+/** The same memory as a Uint8Array: slice() of a Node Buffer would not copy. */
+export const plainBytes = (bytes: Uint8Array): Uint8Array =>
+  bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+export function varint(value: number): Uint8Array {
+  return new Uint8Array(new protobuf.Writer().uint32(value).finish());
+}
+
+/** Tag and length of a field of bytes whose content follows. */
+export const bytesHeader = (number: number, length: number): Uint8Array =>
+  concatBytes([varint(((number << 3) | WIRE.bytes) >>> 0), varint(length)]);
+
+export const bytesField = (number: number, content: Uint8Array): Uint8Array =>
+  concatBytes([bytesHeader(number, content.length), content]);
+
+export const textField = (number: number, text: string): Uint8Array =>
+  bytesField(number, new TextEncoder().encode(text));
