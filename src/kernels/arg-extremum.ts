@@ -59,7 +59,7 @@ function operator(smallest: boolean): Operator {
         shader: "arg_extremum",
         params: [rows, length, inner, smallest ? 1 : 0, lastOf(l.node) ? 1 : 0, 0, 0, 0],
         reads: [x.slot],
-        write: l.output(0).slot,
+        writes: [l.output(0).slot],
       });
     },
   };

@@ -62,7 +62,7 @@ const BatchNormalization: Operator = {
       params,
       // x, scale, variance, mean, bias
       reads: [0, 1, 4, 3, 2].map((k) => deviceInput(l, k).slot),
-      write: l.output(0).slot,
+      writes: [l.output(0).slot],
     });
   },
   gradient(l) {
@@ -74,7 +74,7 @@ const BatchNormalization: Operator = {
       entry: "gradient",
       params,
       reads: [dy.slot, deviceInput(l, 1).slot, deviceInput(l, 4).slot],
-      write: l.inputGradient(0).slot,
+      writes: [l.inputGradient(0).slot],
     });
   },
 };

@@ -21,7 +21,7 @@ interface Step {
   readonly entry?: string;
   readonly params: readonly Param[];
   readonly reads: readonly Slot[];
-  readonly write: Slot;
+  readonly writes: readonly Slot[];
 }
 
 /** Dispatches `step` with `groups` workgroups, however many; none where there is nothing to do. */
@@ -32,7 +32,7 @@ export function dispatchGroups(l: Lowering, groups: number, step: Step): void {
     ...(step.entry === undefined ? {} : { entry: step.entry }),
     params: step.params,
     reads: step.reads,
-    writes: [step.write],
+    writes: step.writes,
     workgroups: spread(groups),
     label: `${l.node.name} ${step.entry ?? step.shader}`,
   });

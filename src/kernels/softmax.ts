@@ -35,7 +35,7 @@ function dispatch(l: Lowering, logarithm: boolean, prefix: string, reads: readon
     entry: `${prefix}${tree ? "tree" : "serial"}`,
     params: [rows, length, inner, logarithm ? 1 : 0],
     reads,
-    write,
+    writes: [write],
   } as const;
   if (tree) dispatchGroups(l, rows, step);
   else dispatchElements(l, rows, step);
