@@ -1,0 +1,280 @@
+/**
+ * A study: what one pass over a folder of images leaves of a layer (METHOD.md B, "One pass finds"). For each class the
+ * sums of the layer's inputs by kernel tap, from which every channel's average relevance vector follows, and how often
+ * each channel was important. Nothing in it grows with the number of images, but for the names of those skipped.
+ */
+import { invariant, UnbraidError } from "../errors.ts";
+import { ExactSums, MAX_CONTRIBUTIONS } from "./exact-sum.ts";
+import { countImportant, VARIANTS } from "./importance.ts";
+import type { Variant } from "./importance.ts";
+import { joinRanges, overlap, showRange } from "./ranges.ts";
+import type { Range } from "./ranges.ts";
+
+export interface StudyModel {
+  /** File name, without its folder. */
+  readonly file: string;
+  /** SHA-256 of the file, hexadecimal. */
+  readonly sha256: string;
+}
+
+/** The Conv under study. One spatial dimension is written as two, the first of size 1. */
+export interface StudyLayer {
+  /** As users name it (`layer4.2.conv3`). */
+  readonly name: string;
+  readonly nodeName: string;
+  /** The ONNX value that it writes: z, before BatchNormalization and activation. */
+  readonly output: string;
+  readonly kernel: readonly [number, number];
+  readonly strides: readonly [number, number];
+  readonly dilations: readonly [number, number];
+  /** Top, left, bottom, right. */
+  readonly pads: readonly [number, number, number, number];
+  readonly groups: number;
+  /** I: all input channels; one output channel reads I / groups of them. */
+  readonly inChannels: number;
+  /** C. */
+  readonly outChannels: number;
+  readonly hasBias: boolean;
+  /** [C, I/groups, K] with K = kernel[0] * kernel[1], row-major, as the file has them. */
+  readonly weights: Float32Array;
+  /** [C] -1 where the scale of the BatchNormalization that follows unfolded is negative, else 1 (METHOD.md B). */
+  readonly sign: Int8Array;
+}
+
+export interface ImageList {
+  /** `listDigest` of it. */
+  readonly digest: string;
+  readonly length: number;
+  /** [T] images of each class in the list. */
+  readonly perClass: readonly number[];
+}
+
+/** What must be equal for two studies to be parts of one. */
+export interface StudyMeta {
+  readonly model: StudyModel;
+  readonly layer: StudyLayer;
+  /** [T] names. */
+  readonly classes: readonly string[];
+  /** [T] which logit belongs to each class. */
+  readonly labels: readonly number[];
+  readonly images: ImageList;
+  /** The preprocessing in words or JSON: compared as text. */
+  readonly preprocess: string;
+  /** Ascending, each once. */
+  readonly taus: readonly number[];
+  /** Whatever else changes the numbers; compared as text. */
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+/** An image that could not be read. It counts as done, not as an image of its class. */
+export interface SkippedImage {
+  /** Position in the list. */
+  readonly index: number;
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** What is accumulated over the images of one class. */
+export interface ClassAccumulator {
+  /** N_t so far. */
+  images: number;
+  /** [I, K] sums over images of S_n[i,k], the sum over output positions of the input that tap k reads. */
+  readonly tapSums: ExactSums;
+  /** [2][taus][C] images on which a channel was important, by variant (order of VARIANTS) and tau. */
+  readonly counts: Uint16Array | Uint32Array;
+}
+
+export interface Study {
+  readonly meta: StudyMeta;
+  /** Which part of the image list has been accumulated. */
+  done: readonly Range[];
+  /** By position. */
+  skipped: readonly SkippedImage[];
+  /** [T] undefined until the first image of a class. */
+  readonly accumulators: (ClassAccumulator | undefined)[];
+}
+
+/** A stretch of the image list as the engine returns it. */
+export interface StudyBatch {
+  /** Positions in the list that are done with this batch; those neither in `labels` nor in `skipped` must not exist. */
+  readonly range: Range;
+  readonly skipped?: readonly SkippedImage[];
+  /** [n] class (not logit) of each image that was read. */
+  readonly labels: ArrayLike<number>;
+  /** [n] for messages. */
+  readonly names?: readonly string[];
+  /** [n, I, K] float32. */
+  readonly tapSums: Float32Array;
+  /** [n, C] float32 relevance, from which importance is decided here; or what the GPU has counted. */
+  readonly importance: { readonly relevance: Float32Array } | { readonly hits: readonly ClassHits[] };
+}
+
+/** Hits that were counted on the GPU over some images of one class. */
+export interface ClassHits {
+  readonly class: number;
+  /** [2][taus][C] as in ClassAccumulator. */
+  readonly counts: ArrayLike<number>;
+}
+
+/** K, the taps of the kernel. */
+export const tapsOf = (layer: StudyLayer): number => layer.kernel[0] * layer.kernel[1];
+
+/**
+ * An empty study.
+ * @throws UnbraidError OPTION_TAU; NOT_FINITE for weights; SUM_CAPACITY for a class of more than 2^23 images
+ */
+export function createStudy(meta: StudyMeta): Study {
+  const { layer, classes, images } = meta;
+  const perGroup = layer.inChannels / layer.groups;
+  invariant(layer.weights.length === layer.outChannels * perGroup * tapsOf(layer), "weights that do not fit the layer");
+  invariant(layer.sign.length === layer.outChannels, "one sign a channel");
+  invariant(meta.labels.length === classes.length && images.perClass.length === classes.length, "one label a class");
+  const bad = layer.weights.findIndex((w) => !Number.isFinite(w));
+  if (bad >= 0)
+    throw new UnbraidError(
+      "model",
+      "NOT_FINITE",
+      `The weights of layer ${layer.name} hold ${String(layer.weights[bad])} (value ${bad}).`,
+      "Check the model: a layer with such weights cannot be studied.",
+    );
+  const most = Math.max(0, ...images.perClass);
+  if (most > MAX_CONTRIBUTIONS)
+    throw new UnbraidError(
+      "input",
+      "SUM_CAPACITY",
+      `A class of ${most} images exceeds the ${MAX_CONTRIBUTIONS} that a study can add exactly.`,
+      "Give each class fewer images.",
+    );
+  const taus = [...new Set(meta.taus)].sort((a, b) => a - b);
+  if (taus.length === 0 || taus.some((tau) => !(tau >= 0 && tau <= 1)))
+    throw new UnbraidError(
+      "usage",
+      "OPTION_TAU",
+      `tau must be one or more numbers from 0 to 1, not ${meta.taus.join(", ") || "nothing"}.`,
+      "Pass for instance --tau 0.03.",
+    );
+  return { meta: { ...meta, taus }, done: [], skipped: [], accumulators: classes.map(() => undefined) };
+}
+
+/**
+ * Adds a batch, wholly or (on an error) not at all. The result does not depend on the order or size of batches.
+ * @throws UnbraidError NOT_FINITE, naming the image; STUDY_OVERLAP when positions were done before
+ */
+export function accumulate(study: Study, batch: StudyBatch): void {
+  checkBatch(study, batch);
+  const { layer, taus } = study.meta;
+  const sums = layer.inChannels * tapsOf(layer);
+  for (let j = 0; j < batch.labels.length; j++) {
+    const accumulator = accumulatorOf(study, batch.labels[j] ?? -1);
+    accumulator.tapSums.addVector(batch.tapSums, j * sums);
+    accumulator.images++;
+    if ("relevance" in batch.importance) {
+      const offset = j * layer.outChannels;
+      const relevance = batch.importance.relevance.subarray(offset, offset + layer.outChannels);
+      countImportant(relevance, taus, accumulator.counts);
+    }
+  }
+  if ("hits" in batch.importance)
+    for (const hits of batch.importance.hits) {
+      const { counts } = accumulatorOf(study, hits.class);
+      for (let i = 0; i < counts.length; i++) counts[i] = (counts[i] ?? 0) + (hits.counts[i] ?? 0);
+    }
+  study.done = joinRanges([...study.done, batch.range]);
+  study.skipped = [...study.skipped, ...(batch.skipped ?? [])].sort((a, b) => a.index - b.index);
+}
+
+function checkBatch(study: Study, batch: StudyBatch): void {
+  const { layer, taus, classes, images } = study.meta;
+  const n = batch.labels.length;
+  const [from, to] = batch.range;
+  const skipped = batch.skipped ?? [];
+  const sums = layer.inChannels * tapsOf(layer);
+  invariant(from >= 0 && to <= images.length && to - from === n + skipped.length, "a batch covers its range");
+  invariant(
+    skipped.every(({ index }) => index >= from && index < to),
+    "skipped images lie in the batch's range",
+  );
+  invariant(batch.tapSums.length === n * sums, "tap sums of each image");
+  const added = new Uint32Array(classes.length);
+  for (const label of Array.from(batch.labels)) {
+    invariant(label in added, `class ${label} of ${classes.length}`);
+    added[label] = (added[label] ?? 0) + 1;
+  }
+  // This also keeps the counts within their 16 or 32 bits and the sums within their capacity.
+  const full = added.findIndex((extra, t) => extra > (images.perClass[t] ?? 0) - imagesOf(study, t));
+  invariant(full < 0, `more images of class ${classes[full] ?? ""} than are listed`);
+
+  const twice = overlap(study.done, [batch.range]);
+  if (twice !== undefined) throw overlapError(twice);
+  checkFinite(batch, "tap sums", batch.tapSums, sums);
+  if ("relevance" in batch.importance) {
+    invariant(batch.importance.relevance.length === n * layer.outChannels, "relevance of each image");
+    checkFinite(batch, "relevance", batch.importance.relevance, layer.outChannels);
+  } else {
+    const cells = VARIANTS.length * taus.length * layer.outChannels;
+    for (const hits of batch.importance.hits)
+      invariant(hits.counts.length === cells && hits.class in added, "hits for each variant, tau and channel");
+  }
+}
+
+/** The accumulator of a class, made on its first image. */
+export function accumulatorOf(study: Study, label: number): ClassAccumulator {
+  invariant(label in study.accumulators, `class ${label} of ${study.accumulators.length}`);
+  return (study.accumulators[label] ??= emptyAccumulator(study.meta, label));
+}
+
+export function emptyAccumulator(meta: StudyMeta, label: number): ClassAccumulator {
+  const sums = meta.layer.inChannels * tapsOf(meta.layer);
+  return { images: 0, tapSums: new ExactSums(sums), counts: emptyCounts(meta, label) };
+}
+
+/** Counts take 16 bits where the class has few enough images. */
+export function emptyCounts({ layer, taus, images }: StudyMeta, label: number): Uint16Array | Uint32Array {
+  const cells = VARIANTS.length * taus.length * layer.outChannels;
+  return (images.perClass[label] ?? 0) > 0xffff ? new Uint32Array(cells) : new Uint16Array(cells);
+}
+
+/** [C] images of class `label` on which each channel was important. */
+export function countsOf(study: Study, variant: Variant, tauIndex: number, label: number): Uint16Array | Uint32Array {
+  const channels = study.meta.layer.outChannels;
+  const start = (VARIANTS.indexOf(variant) * study.meta.taus.length + tauIndex) * channels;
+  return study.accumulators[label]?.counts.subarray(start, start + channels) ?? new Uint16Array(channels);
+}
+
+/** N_t: images of the class that were accumulated. */
+export const imagesOf = (study: Study, label: number): number => study.accumulators[label]?.images ?? 0;
+
+/** Bytes that the accumulators take. */
+export function accumulatorBytes(study: Study): number {
+  return study.accumulators.reduce(
+    (bytes, a) => bytes + (a === undefined ? 0 : a.tapSums.bytes + a.counts.byteLength),
+    0,
+  );
+}
+
+/** Whether the whole image list has been accumulated. */
+export function isComplete(study: Study): boolean {
+  const { length } = study.meta.images;
+  return length === 0 || study.done.some(([from, to]) => from === 0 && to === length);
+}
+
+export function overlapError(range: Range): UnbraidError {
+  return new UnbraidError(
+    "input",
+    "STUDY_OVERLAP",
+    `Images ${showRange(range)} of the list are already in the study.`,
+    "Merge studies of different shards, each once.",
+  );
+}
+
+function checkFinite(batch: StudyBatch, what: string, values: Float32Array, perImage: number): void {
+  const at = values.findIndex((v) => !Number.isFinite(v));
+  if (at < 0) return;
+  const image = Math.floor(at / perImage);
+  throw new UnbraidError(
+    "model",
+    "NOT_FINITE",
+    `The ${what} of image ${batch.names?.[image] ?? `${image} of the batch from position ${batch.range[0]}`} hold ${String(values[at])} (value ${at % perImage}).`,
+    "Check the model and the preprocessing (mean, std, value range): its activations or gradients overflow float32.",
+  );
+}
