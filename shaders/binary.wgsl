@@ -42,7 +42,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> left: array<f32>;
 @group(0) @binding(2) var<storage, read> right: array<f32>;
 @group(0) @binding(3) var<storage, read_write> output: array<f32>;
-// The same, four at a time: equal shapes, a multiple of four elements.
+// The same for equal shapes, four at a time: buffers are whole multiples of 16 bytes, and nobody reads what is beyond
+// a tensor's end.
 @group(0) @binding(1) var<storage, read> left4: array<vec4f>;
 @group(0) @binding(2) var<storage, read> right4: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> output4: array<vec4f>;
@@ -217,13 +218,13 @@ fn main(
 }
 
 @compute @workgroup_size(64)
-fn quads(
+fn same_shape(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
   let index = position(group, groups, lane);
-  if (index < params.count / 4u) { output4[index] = value(left4[index], right4[index]); }
+  if (index < (params.count + 3u) / 4u) { output4[index] = value(left4[index], right4[index]); }
 }
 
 @compute @workgroup_size(64)

@@ -42,6 +42,7 @@ const NONZERO = 27u;
 const NOT = 28u;
 
 struct Params {
+  // Fours of elements, the last one perhaps not full.
   count: u32,
   alpha: f32,
   beta: f32,
@@ -49,16 +50,12 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;
-// The same, four at a time: where the number of elements is a multiple of four.
-@group(0) @binding(1) var<storage, read> input4: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> output4: array<vec4f>;
+// Four elements at a time: buffers are whole multiples of 16 bytes, and nobody reads what is beyond a tensor's end.
+@group(0) @binding(1) var<storage, read> input: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> output: array<vec4f>;
 // Gradients read the forward input and the output's gradient.
-@group(0) @binding(2) var<storage, read> seed: array<f32>;
-@group(0) @binding(3) var<storage, read_write> slope: array<f32>;
-@group(0) @binding(2) var<storage, read> seed4: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> slope4: array<vec4f>;
+@group(0) @binding(2) var<storage, read> seed: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> slope: array<vec4f>;
 
 // (e^r - 1 - r) / r^2 for |r| <= ln(2)/2: minimax, error 5e-9 of e^r.
 fn exp_tail(r: vec4f) -> vec4f {
@@ -311,25 +308,8 @@ fn main(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first = position(group, groups, lane) * 4u;
-  var x = vec4f();
-  for (var k = 0u; k < 4u; k++) {
-    if (first + k < params.count) { x[k] = input[first + k]; }
-  }
-  let y = value(x);
-  for (var k = 0u; k < 4u; k++) {
-    if (first + k < params.count) { output[first + k] = y[k]; }
-  }
-}
-
-@compute @workgroup_size(64)
-fn quads(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
   let index = position(group, groups, lane);
-  if (index < params.count / 4u) { output4[index] = value(input4[index]); }
+  if (index < params.count) { output[index] = value(input[index]); }
 }
 
 @compute @workgroup_size(64)
@@ -338,27 +318,6 @@ fn gradient(
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let first = position(group, groups, lane) * 4u;
-  var x = vec4f();
-  var g = vec4f();
-  for (var k = 0u; k < 4u; k++) {
-    if (first + k < params.count) {
-      x[k] = input[first + k];
-      g[k] = seed[first + k];
-    }
-  }
-  let dx = g * derivative(x);
-  for (var k = 0u; k < 4u; k++) {
-    if (first + k < params.count) { slope[first + k] = dx[k]; }
-  }
-}
-
-@compute @workgroup_size(64)
-fn gradient_quads(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(num_workgroups) groups: vec3u,
-  @builtin(local_invocation_index) lane: u32,
-) {
   let index = position(group, groups, lane);
-  if (index < params.count / 4u) { slope4[index] = seed4[index] * derivative(input4[index]); }
+  if (index < params.count) { slope[index] = seed[index] * derivative(input[index]); }
 }
