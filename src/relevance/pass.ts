@@ -139,7 +139,13 @@ function extend(x: Extension, { layer, geometry, batch, taus }: PassOptions): vo
     label: "relevance",
   });
   countImportance(x, relevance, batch, channels, taus);
-  tapSums(x, x.value(layer.input), x.result(TAP_SUMS, [batch, geometry.inChannels, tapsOf(geometry)]), geometry, z.shape);
+  tapSums(
+    x,
+    x.value(layer.input),
+    x.result(TAP_SUMS, [batch, geometry.inChannels, tapsOf(geometry)]),
+    geometry,
+    z.shape,
+  );
 }
 
 function countImportance(

@@ -195,6 +195,9 @@ function checkBatch(study: Study, batch: StudyBatch): void {
     "skipped images lie in the batch's range",
   );
   invariant(batch.tapSums.length === n * sums, "tap sums of each image");
+  const twice = overlap(study.done, [batch.range]);
+  if (twice !== undefined) throw overlapError(twice);
+
   const added = new Uint32Array(classes.length);
   for (const label of Array.from(batch.labels)) {
     invariant(label in added, `class ${label} of ${classes.length}`);
@@ -204,8 +207,6 @@ function checkBatch(study: Study, batch: StudyBatch): void {
   const full = added.findIndex((extra, t) => extra > (images.perClass[t] ?? 0) - imagesOf(study, t));
   invariant(full < 0, `more images of class ${classes[full] ?? ""} than are listed`);
 
-  const twice = overlap(study.done, [batch.range]);
-  if (twice !== undefined) throw overlapError(twice);
   checkFinite(batch, "tap sums", batch.tapSums, sums);
   if ("relevance" in batch.importance) {
     invariant(batch.importance.relevance.length === n * layer.outChannels, "relevance of each image");
