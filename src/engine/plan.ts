@@ -12,6 +12,8 @@ import { assignBuffers, largestLiveSet, type Lifetime } from "./memory.ts";
 
 /** What a caller may add to a plan: its own dispatches, run after the network's in the same submission. */
 export interface Extension {
+  /** As in Lowering. */
+  readonly subgroups: number;
   /** A value of the graph; it must be among the request's `outputs`, `wrt` or `visible`. */
   value(name: string): DeviceTensor;
   /** The gradient with regard to a value among `wrt`. */
@@ -84,6 +86,7 @@ export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Pla
     if (read !== false) for (const [name, g] of gradients) builder.keep(gradientName(name), g);
   }
   request.extend?.({
+    subgroups,
     value: (name) => builder.value(name),
     gradient: (name) => {
       const g = gradients.get(name);

@@ -149,16 +149,16 @@ function operator(resolve: (node: GraphNode, inputs: Inputs) => Resolved): Opera
     infer: (node, inputs) => [{ type: "float32", shape: resolve(node, inputs).shape }],
     forward: (l) => {
       const { geometry } = resolve(l.node, inputsOf(l));
-      const tensors = { input: at(l, 0), weight: () => at(l, 1), bias: l.input(2), output: l.output(0) };
-      convolve(l, geometry, tensors, weight(l), l.node.name);
+      const operands = { input: at(l, 0), bias: l.input(2), output: l.output(0), label: l.node.name };
+      convolve(l, geometry, operands, () => at(l, 1), weight(l));
     },
     gradient: (l: GradientLowering) => {
       const dy = l.outputGradient(0);
       if (dy === undefined) return;
       const { geometry } = resolve(l.node, inputsOf(l));
       if (l.wants(0)) {
-        const tensors = { input: dy, weight: () => at(l, 1), bias: undefined, output: l.inputGradient(0) };
-        convolve(l, reversed(geometry), tensors, weight(l), `${l.node.name}: gradient of the input`);
+        const operands = { input: dy, output: l.inputGradient(0), label: `${l.node.name}: gradient of the input` };
+        convolve(l, reversed(geometry), operands, () => at(l, 1), weight(l));
       }
       weightGradient(l, geometry, dy);
     },

@@ -3,7 +3,7 @@
  * regard to its input.
  */
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
-import { spread, type DeviceTensor, type KernelCall, type Lowering } from "./operator.ts";
+import { spread, type DeviceTensor, type Lowering } from "./operator.ts";
 
 /** Geometry of one convolution as the kernels see it: always two spatial axes, groups explicit. */
 export interface ConvGeometry {
@@ -30,59 +30,91 @@ const PIXELS = 4;
 /** Lanes a workgroup: one subgroup on lavapipe; larger groups gain nothing on software adapters. */
 const WORKGROUP = 8;
 
+/** What convolutions need of a lowering. */
+type Target = Pick<Lowering, "dispatch" | "subgroups">;
+
+interface Operands {
+  readonly input: DeviceTensor;
+  readonly bias?: DeviceTensor | undefined;
+  readonly output: DeviceTensor;
+  readonly label: string;
+}
+
+const paramsOf = (g: ConvGeometry, bias: boolean): number[] => [
+  ...[g.batch, g.channels, g.outputs, g.groups],
+  ...[...g.input, ...g.output],
+  ...[...g.kernel, ...g.strides],
+  ...[...g.dilations, ...g.pads],
+  ...[packedOutputs(g), bias ? 1 : 0],
+];
+
 /**
- * One convolution.
+ * One convolution by the variant that suits it.
  * @param weight as ONNX stores it: [group][output][channel][tap], transposed [group][channel][output][tap]
  * @param constant its elements where they are known when planning; they are packed once then
  */
 export function convolve(
   l: Lowering,
   g: ConvGeometry,
-  tensors: { input: DeviceTensor; weight: () => DeviceTensor; bias: DeviceTensor | undefined; output: DeviceTensor },
-  constant: { key: string; value: HostTensor } | undefined,
-  label: string,
+  operands: Operands,
+  weight: () => DeviceTensor,
+  constant: { readonly key: string; readonly value: HostTensor } | undefined,
 ): void {
-  const packedOutputs = Math.ceil(g.outputs / TILE) * TILE;
-  const params = [
-    ...[g.batch, g.channels, g.outputs, g.groups],
-    ...[...g.input, ...g.output],
-    ...[...g.kernel, ...g.strides],
-    ...[...g.dilations, ...g.pads],
-    ...[packedOutputs, tensors.bias === undefined ? 0 : 1],
-  ];
-  const common = {
-    params,
-    writes: [tensors.output.slot],
-    label,
-    constants: { TRANSPOSED: g.transposed ? 1 : 0 },
-  };
-  const reads = (weight: DeviceTensor) => [tensors.input.slot, weight.slot, (tensors.bias ?? weight).slot];
-
-  let call: KernelCall;
   if (constant === undefined || g.outputs < TILE / 2) {
-    const workgroups = spread(Math.ceil(sizeOf(tensors.output.shape) / 64));
-    call = { ...common, shader: "conv_direct", reads: reads(tensors.weight()), workgroups };
-  } else {
-    const packed = l.constant(`${constant.key}:packed${g.transposed ? " transposed" : ""}`, () =>
-      packWeights(constant.value.data, g, packedOutputs),
-    );
-    const pixels = g.batch * g.output[0] * g.output[1];
-    const [x, z] = spread(Math.ceil(pixels / (WORKGROUP * PIXELS)));
-    call = {
-      ...common,
-      shader: l.subgroups >= 8 ? "conv_broadcast" : "conv",
-      constants: { ...common.constants, WORKGROUP },
-      reads: reads(packed),
-      workgroups: [x, (packedOutputs / TILE) * g.groups, z],
-    };
+    convolveDirect(l, g, operands, weight());
+    return;
   }
-  l.dispatch(call);
+  const key = `${constant.key}:packed${g.transposed ? " transposed" : ""}`;
+  convolvePacked(
+    l,
+    g,
+    operands,
+    l.constant(key, () => packWeights(constant.value.data, g)),
+  );
 }
 
-/** To [group][tap][channel][output, padded with zeros to packedOutputs]. */
-function packWeights(w: ArrayLike<number>, g: ConvGeometry, packedOutputs: number): HostTensor {
+function convolveDirect(l: Target, g: ConvGeometry, o: Operands, weight: DeviceTensor): void {
+  l.dispatch({
+    shader: "conv_direct",
+    constants: { TRANSPOSED: g.transposed ? 1 : 0 },
+    params: paramsOf(g, o.bias !== undefined),
+    reads: [o.input.slot, weight.slot, (o.bias ?? weight).slot],
+    writes: [o.output.slot],
+    workgroups: spread(Math.ceil(sizeOf(o.output.shape) / 64)),
+    label: o.label,
+  });
+}
+
+/** With weights packed by `packWeights`. */
+export function convolvePacked(l: Target, g: ConvGeometry, o: Operands, packed: DeviceTensor): void {
+  const pixels = g.batch * g.output[0] * g.output[1];
+  const [x, z] = spread(Math.ceil(pixels / (WORKGROUP * PIXELS)));
+  l.dispatch({
+    shader: l.subgroups >= WORKGROUP ? "conv_broadcast" : "conv",
+    constants: { TRANSPOSED: g.transposed ? 1 : 0, WORKGROUP },
+    params: paramsOf(g, o.bias !== undefined),
+    reads: [o.input.slot, packed.slot, (o.bias ?? packed).slot],
+    writes: [o.output.slot],
+    workgroups: [x, (packedOutputs(g) / TILE) * g.groups, z],
+    label: o.label,
+  });
+}
+
+const packedOutputs = (g: ConvGeometry): number => Math.ceil(g.outputs / TILE) * TILE;
+
+/** Shape of what `packWeights` makes: [group][tap][channel][output, padded to a multiple of the tile]. */
+export const packedShape = (g: ConvGeometry): number[] => [
+  g.groups,
+  g.kernel[0] * g.kernel[1],
+  g.channels,
+  packedOutputs(g),
+];
+
+/** Weights as ONNX stores them to `packedShape`, padded with zeros. */
+export function packWeights(w: ArrayLike<number>, g: ConvGeometry): HostTensor {
   const taps = g.kernel[0] * g.kernel[1];
-  const shape = [g.groups, taps, g.channels, packedOutputs];
+  const shape = packedShape(g);
+  const width = packedOutputs(g);
   const data = new Float32Array(sizeOf(shape));
   const { groups, outputs, channels, transposed } = g;
   const outputStep = (transposed ? 1 : channels) * taps;
@@ -92,10 +124,10 @@ function packWeights(w: ArrayLike<number>, g: ConvGeometry, packedOutputs: numbe
     for (let o = 0; o < outputs; o++) {
       for (let c = 0; c < channels; c++) {
         const source = from + o * outputStep + c * channelStep;
-        let target = (group * taps * channels + c) * packedOutputs + o;
+        let target = (group * taps * channels + c) * width + o;
         for (let tap = 0; tap < taps; tap++) {
           data[target] = w[source + tap] ?? 0;
-          target += channels * packedOutputs;
+          target += channels * width;
         }
       }
     }

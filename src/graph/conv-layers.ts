@@ -1,0 +1,153 @@
+/** The Conv layers of a network: what users call them, their sizes, and whether each can be split. */
+import { UnbraidError } from "../errors.ts";
+import { batchNormScale } from "./fold-batchnorm.ts";
+import type { GraphNode, HostTensor, ShapedGraph } from "./graph.ts";
+import { nearest } from "./names.ts";
+
+export interface ConvLayer {
+  /** The shortest of the names that users may give. */
+  readonly name: string;
+  /** All of them: module path, weight's name with and without `.weight`, node name, output. */
+  readonly names: readonly string[];
+  readonly node: GraphNode;
+  /** Values: x, and z before BatchNormalization and activation. */
+  readonly input: string;
+  readonly output: string;
+  readonly inChannels: number;
+  readonly outChannels: number;
+  readonly groups: number;
+  /** One or two entries. */
+  readonly kernel: readonly number[];
+  readonly inputShape: readonly number[];
+  readonly outputShape: readonly number[];
+  readonly weights: HostTensor | undefined;
+  readonly bias: HostTensor | undefined;
+  /** [C] -1 where an unfolded BatchNormalization follows whose scale is negative, else 1 (METHOD.md B). */
+  readonly sign: Int8Array;
+  readonly splittable: boolean;
+  /** Why not; "" where it can. */
+  readonly why: string;
+}
+
+/** In the order of the graph. */
+export function convLayers(graph: ShapedGraph): ConvLayer[] {
+  return graph.nodes.flatMap((node) => (node.opType === "Conv" ? [describe(graph, node)] : []));
+}
+
+/**
+ * @param name any of a layer's names, or `last`
+ * @throws UnbraidError LAYER_UNKNOWN with the nearest names; LAYER_NOT_CONV where another node is called so;
+ * LAYER_AMBIGUOUS
+ */
+export function findLayer(graph: ShapedGraph, name: string): ConvLayer {
+  const layers = convLayers(graph);
+  const last = layers.at(-1);
+  if (name === "last" && last !== undefined) return last;
+  const found = layers.filter((l) => l.names.includes(name));
+  const [first] = found;
+  if (found.length > 1) {
+    throw new UnbraidError(
+      "input",
+      "LAYER_AMBIGUOUS",
+      `"${name}" names ${found.length} layers: ${found.map((l) => l.node.name).join(", ")}`,
+      "Name it by its node or its output.",
+    );
+  }
+  if (first !== undefined) return first;
+  const other = graph.nodes.find((n) => n.name === name || n.outputs.includes(name) || n.inputs.includes(name));
+  if (other !== undefined) {
+    throw new UnbraidError(
+      "input",
+      "LAYER_NOT_CONV",
+      `"${name}" is ${other.name === name ? "" : "a value of "}the ${other.opType} node "${other.name}", not a Conv layer`,
+      `Nearest Conv layers: ${nearest(name, known(layers)).join(", ")}.`,
+    );
+  }
+  throw new UnbraidError(
+    "input",
+    "LAYER_UNKNOWN",
+    `the network has no layer "${name}"`,
+    layers.length === 0
+      ? "The network has no Conv layer that its output needs."
+      : `Nearest names: ${nearest(name, known(layers)).join(", ")}. \`unbraid inspect\` lists all.`,
+  );
+}
+
+const known = (layers: readonly ConvLayer[]): string[] => [...new Set(layers.map((l) => l.name)), "last"];
+
+/** @throws UnbraidError LAYER_NOT_SPLITTABLE with the reason */
+export function assertSplittable(layer: ConvLayer): void {
+  if (layer.splittable) return;
+  throw new UnbraidError(
+    "input",
+    "LAYER_NOT_SPLITTABLE",
+    `layer "${layer.name}" cannot be split: ${layer.why}`,
+    "Choose another layer; `unbraid inspect` says which can be split.",
+  );
+}
+
+function describe(graph: ShapedGraph, node: GraphNode): ConvLayer {
+  const [input = "", weightName = "", biasName = ""] = node.inputs;
+  const output = node.outputs[0] ?? "";
+  const inputShape = graph.values.get(input)?.shape ?? [];
+  const outputShape = graph.values.get(output)?.shape ?? [];
+  const weightShape = graph.values.get(weightName)?.shape ?? [];
+  const group = node.attributes.get("group");
+  const groups = typeof group === "number" ? group : 1;
+  const weights = graph.values.get(weightName)?.value;
+  const perGroup = weightShape[1] ?? 0;
+  let why = "";
+  if (weights === undefined) why = "its weights are computed, not stored";
+  else if (perGroup === 1)
+    why = "each output channel reads one input channel only (depthwise), so there is nothing to divide";
+  const names = layerNames(node, weightName, output);
+  return {
+    name: names[0] ?? output,
+    names,
+    node,
+    input,
+    output,
+    inChannels: perGroup * groups,
+    outChannels: weightShape[0] ?? 0,
+    groups,
+    kernel: weightShape.slice(2),
+    inputShape,
+    outputShape,
+    weights,
+    bias: graph.values.get(biasName)?.value,
+    sign: signs(graph, output, weightShape[0] ?? 0),
+    splittable: why === "",
+    why,
+  };
+}
+
+function layerNames(node: GraphNode, weight: string, output: string): string[] {
+  const names = [modulePath(node.name), weight.replace(/\.weight$/, ""), weight, node.name, output];
+  // PyTorch's `onnx::Conv_123` and the like say nothing: they stay usable, but are not the name that is shown.
+  const [plain, opaque] = [names.filter((n) => !n.startsWith("onnx::")), names.filter((n) => n.startsWith("onnx::"))];
+  return [...new Set([...plain, ...opaque])].filter((n) => n !== "");
+}
+
+/**
+ * The module path inside an exporter's node name: `/layer4/layer4.2/conv3/Conv` is `layer4.2.conv3`; "" where there is
+ * none. A segment that repeats the one before and extends it takes its place.
+ */
+export function modulePath(nodeName: string): string {
+  if (!nodeName.startsWith("/")) return "";
+  const path: string[] = [];
+  for (const segment of nodeName.split("/").slice(1, -1)) {
+    const before = path.at(-1);
+    if (before !== undefined && segment.startsWith(`${before}.`)) path.pop();
+    path.push(segment);
+  }
+  return path.join(".");
+}
+
+function signs(graph: ShapedGraph, output: string, channels: number): Int8Array {
+  const all = new Int8Array(channels).fill(1);
+  const next = graph.nodes.filter((n) => n.inputs.includes(output));
+  const [only] = next;
+  if (next.length !== 1 || only?.opType !== "BatchNormalization") return all;
+  const scale = batchNormScale(graph, only);
+  return scale === undefined ? all : all.map((_, c) => ((scale[c] ?? 1) < 0 ? -1 : 1));
+}
