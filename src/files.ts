@@ -13,7 +13,6 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import type { Stats } from "node:fs";
 import { basename, dirname, join, relative, resolve, isAbsolute } from "node:path";
 import { UnbraidError } from "./errors.ts";
 import { decodeModel, externalLocations } from "./onnx/decode.ts";
@@ -33,28 +32,32 @@ const MAX_MODEL = 2 ** 31 - 1;
 export function writeFileAtomic(path: string, data: string | Uint8Array | Iterable<Uint8Array>): void {
   const chunks =
     typeof data === "string" ? [new TextEncoder().encode(data)] : data instanceof Uint8Array ? [data] : data;
-  // A link is written through: what it points to gets the new content.
-  const target = existsSync(path) ? realpathSync(path) : resolve(path);
-  const there = statSync(target, { throwIfNoEntry: false });
-  if (there?.isDirectory()) throw unwritable(path, "it is a folder");
-  const direct = there !== undefined && !there.isFile();
-  const beside = direct ? target : join(dirname(target), `.${basename(target)}.${randomBytes(6).toString("hex")}.tmp`);
+  let beside: string | undefined;
   try {
-    writeChunks(beside, chunks, there, direct);
-    if (!direct) renameSync(beside, target);
+    // A link is written through: what it points to gets the new content.
+    const target = existsSync(path) ? realpathSync(path) : resolve(path);
+    const there = statSync(target, { throwIfNoEntry: false });
+    if (there?.isDirectory()) throw unwritable(path, "it is a folder");
+    if (there !== undefined && !there.isFile()) {
+      writeChunks(target, "w", chunks);
+      return;
+    }
+    beside = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString("hex")}.tmp`);
+    writeChunks(beside, "wx", chunks, there?.mode);
+    renameSync(beside, target);
   } catch (error) {
-    if (!direct) rmSync(beside, { force: true });
-    throw outputError(path, error);
+    if (beside !== undefined) rmSync(beside, { force: true });
+    throw error instanceof UnbraidError ? error : outputError(path, error);
   }
 }
 
-function writeChunks(path: string, chunks: Iterable<Uint8Array>, there: Stats | undefined, direct: boolean): void {
-  const file = openSync(path, direct ? "w" : "wx", there === undefined ? 0o666 : there.mode & 0o777);
+function writeChunks(path: string, flag: "w" | "wx", chunks: Iterable<Uint8Array>, mode = 0o666): void {
+  const file = openSync(path, flag, mode & 0o777);
   try {
     for (const chunk of chunks) {
       for (let at = 0; at < chunk.length;) at += writeSync(file, chunk, at, Math.min(PIECE, chunk.length - at));
     }
-    if (!direct) fsyncSync(file);
+    if (flag === "wx") fsyncSync(file);
   } finally {
     closeSync(file);
   }

@@ -5,6 +5,7 @@
  */
 import { attributeBytes, editModel, freshName } from "../onnx/edit.ts";
 import type { NewNode, NewTensor, NodeRename } from "../onnx/edit.ts";
+import { layoutOf, subgraphNames } from "../onnx/layout.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { concatBytes } from "../onnx/wire.ts";
 import { layerOf } from "./layer.ts";
@@ -300,6 +301,7 @@ function unusedNodes(model: OnnxModel, layer: Layer, rename: NodeRename): string
       if (node.index !== layer.index || !replaced.has(k)) count(input, 1);
     });
   for (const output of model.outputs) count(output.name, 1);
+  for (const inner of subgraphNames(model.bytes, layoutOf(model.bytes))) count(inner, 1);
   const unused: string[] = [];
   const through = [...layer.weight.through, ...(replaced.has(2) ? (layer.bias?.through ?? []) : [])];
   for (const index of through) {

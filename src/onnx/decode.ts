@@ -3,7 +3,7 @@
  * tensors stay where they are until they are asked for.
  */
 import { UnbraidError } from "../errors.ts";
-import { layoutOf, namesInSubgraphs, subgraphsOf } from "./layout.ts";
+import { layoutOf, subgraphNames, subgraphsOf } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 import type { ExternalReader, OnnxModel, OnnxNode, OnnxTensor, OnnxValueInfo } from "./model.ts";
 import { readNode } from "./node.ts";
@@ -43,7 +43,7 @@ function decode(bytes: Uint8Array, external: ExternalReader | undefined): OnnxMo
   const initializers = new Map<string, OnnxTensor>();
   const declared: OnnxValueInfo[] = [];
   const outputs: OnnxValueInfo[] = [];
-  const names = new Set<string>();
+  const names = new Set(subgraphNames(bytes, layout));
   const store = (tensor: OnnxTensor): void => {
     if (initializers.has(tensor.name)) throw duplicate(tensor.name);
     initializers.set(tensor.name, tensor);
@@ -51,7 +51,6 @@ function decode(bytes: Uint8Array, external: ExternalReader | undefined): OnnxMo
   for (const field of layout.inGraph) {
     if (holds(field, GRAPH.node)) {
       nodes.push(readNode(bytes, field, nodes.length, external));
-      namesInSubgraphs(bytes, field, (name) => names.add(name));
     } else if (holds(field, GRAPH.initializer)) store(readTensor(bytes, field.value, field.end, external));
     else if (holds(field, GRAPH.sparseInitializer)) store(readSparseTensor(bytes, field.value, field.end));
     else if (holds(field, GRAPH.input)) declared.push(readValueInfo(bytes, field));

@@ -3,7 +3,7 @@
  * fields unknown to this version included. Without edits the result equals the file.
  */
 import { invariant, must } from "../errors.ts";
-import { declaredName, layoutOf, namesInSubgraphs } from "./layout.ts";
+import { declaredName, layoutOf, subgraphNames } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 import type { DataTypeName, OnnxModel } from "./model.ts";
 import { dataTypeCode } from "./payload.ts";
@@ -202,8 +202,8 @@ function removable(
       removed.delete(renames.get(index)?.inputs?.get(position) ?? textOf(bytes, part));
       position += 1;
     }
-    namesInSubgraphs(bytes, field, (name) => removed.delete(name));
   });
+  for (const name of subgraphNames(bytes, layout)) removed.delete(name);
   for (const field of layout.inGraph)
     if (field.number === GRAPH.output) removed.delete(declaredName(bytes, field) ?? "");
   return removed;

@@ -26,6 +26,13 @@ export function namesInSubgraphs(bytes: Uint8Array, node: WireField, add: (name:
   for (const graph of subgraphsOf(bytes, node)) namesInGraph(bytes, graph, add, depth + 1);
 }
 
+/** Every name inside all subgraphs of the model. */
+export function subgraphNames(bytes: Uint8Array, { inGraph }: Layout): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const field of inGraph) if (holds(field, GRAPH.node)) namesInSubgraphs(bytes, field, (name) => names.add(name));
+  return names;
+}
+
 /** Every name of a graph: nodes, values, initialisers, and those of its subgraphs. */
 export function namesInGraph(bytes: Uint8Array, graph: WireField, add: (name: string) => void, depth = 0): void {
   if (depth > MAX_DEPTH) throw new WireError(graph.start, 0, `subgraphs nested more than ${MAX_DEPTH} deep`);
