@@ -32,7 +32,8 @@ struct Params {
   rank: u32,
   // Add gives scale * (a + b).
   scale: f32,
-  // A NaN, which WGSL has no way to write.
+  // Numbers that WGSL has no way to write.
+  infinity: f32,
   not_a_number: f32,
   // Of the output: size, a's stride, b's stride, last dimension last.
   dims: array<vec4u, 8>,
@@ -65,8 +66,10 @@ fn exponential(x: vec4f) -> vec4f {
 }
 
 fn logarithm(x: vec4f) -> vec4f {
-  let bits = bitcast<vec4u>(x);
-  var e = vec4i((bits >> vec4u(23u)) & vec4u(0xffu)) - 126;
+  let small = x < vec4f(1.17549435e-38);
+  let scaled = select(x, x * 8388608.0, small);
+  let bits = bitcast<vec4u>(scaled);
+  var e = vec4i((bits >> vec4u(23u)) & vec4u(0xffu)) - select(vec4i(126), vec4i(149), small);
   var m = bitcast<vec4f>((bits & vec4u(0x7fffffu)) | vec4u(0x3f000000u));
   let below = m < vec4f(0.70710678);
   m = select(m, m * 2.0, below);
@@ -84,8 +87,10 @@ fn logarithm(x: vec4f) -> vec4f {
   q = 3.3333313e-1 + f * q;
   let square = f * f;
   let own = n * 0.693359375 + (f + (n * -2.12194440e-4 - (0.5 * square - square * f * q)));
-  let ordinary = (x >= vec4f(1.17549435e-38)) & (x <= vec4f(3.4028234e38));
-  return select(log(x), own, ordinary);
+  // Infinity and NaN as they are; NaN below zero.
+  let special = (bits & vec4u(0x7fffffffu)) >= vec4u(0x7f800000u);
+  let result = select(select(own, x, special), vec4f(params.not_a_number), x < vec4f());
+  return select(result, vec4f(-params.infinity), scaled == vec4f());
 }
 
 // As IEEE pow: a negative base only to whole powers, x^0 = 1^y = 1.

@@ -45,7 +45,7 @@ const codeOf = (name: BinaryName): number => Object.keys(binaryFunctions).indexO
 
 function paramsOf(l: Lowering, shapes: readonly (readonly number[])[], out: readonly number[], scale: number): Param[] {
   const box = broadcastBox(out, shapes);
-  return [sizeOf(out), box.length, f32(scale), f32(NaN), ...boxParams(l, box)];
+  return [sizeOf(out), box.length, f32(scale), f32(Infinity), f32(NaN), 0, 0, 0, ...boxParams(l, box)];
 }
 
 /** out = name(a, b); Add is multiplied by `scale`. */

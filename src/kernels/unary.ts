@@ -26,7 +26,7 @@ function call(
 ): void {
   if (elements === 0) return;
   const fours = Math.ceil(elements / 4);
-  const params: Param[] = [fours, ...parameters.map(f32)];
+  const params: Param[] = [fours, ...parameters.map(f32), f32(Infinity), f32(NaN)];
   l.dispatch({
     shader: "unary",
     entry,
