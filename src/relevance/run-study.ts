@@ -1,0 +1,114 @@
+/** Drives a study over a stream of image batches: GPU pass, exact accumulation, progress, saving, interruption. */
+import { must, UnbraidError } from "../errors.ts";
+import type { RelevancePass } from "./pass.ts";
+import { accumulate, type SkippedImage, type Study } from "./study.ts";
+
+/** A stretch of the image list, in list order, as `images/loader.ts` yields it. */
+export interface ImageBatch {
+  /** [n, channels, height, width] */
+  readonly tensor: Float32Array;
+  /** [n] class of each image. */
+  readonly labels: ArrayLike<number>;
+  readonly items: readonly { readonly path: string }[];
+  /** Images between the batch before and the end of this one that could not be read. */
+  readonly skipped: readonly { readonly item: { readonly path: string }; readonly error: Error }[];
+  /** Position in the list after this batch. */
+  readonly next: number;
+}
+
+export interface StudyProgress {
+  /** Images done of those to do, skipped ones among them. */
+  readonly done: number;
+  readonly total: number;
+  readonly imagesPerSecond: number;
+  readonly secondsLeft: number;
+}
+
+export interface StudyRun {
+  readonly study: Study;
+  readonly pass: RelevancePass;
+  /** Batches from `start` on. */
+  readonly batches: AsyncIterable<ImageBatch>;
+  /** Path of every image, by position in the list. */
+  readonly paths: readonly string[];
+  /** Part of the list to do: [start, end). */
+  readonly start: number;
+  readonly end: number;
+  /** Keeps what is done so far; called about every `saveSeconds` and when the run is interrupted. */
+  readonly save?: (study: Study) => void;
+  /** 60 unless given. */
+  readonly saveSeconds?: number;
+  readonly onProgress?: (progress: StudyProgress) => void;
+  readonly signal?: AbortSignal;
+  /** Trailing images that could not be read come with no batch: the loader's own record of all that it skipped. */
+  readonly allSkipped?: () => readonly ImageBatch["skipped"][number][];
+}
+
+/**
+ * Adds the images of the list to the study. However it ends, what `study` holds is whole batches, so that a later run
+ * from the study's end gives the very same result.
+ * @returns seconds spent and images that were read
+ * @throws UnbraidError INTERRUPTED when `signal` is aborted (after `save`); NOT_FINITE naming the image; what the batches
+ * and the device throw
+ */
+export async function runStudy(run: StudyRun): Promise<{ seconds: number; images: number }> {
+  const { study, pass, paths, start, end, signal } = run;
+  const position = new Map(paths.map((p, i) => [p, i]));
+  const skippedOf = (list: ImageBatch["skipped"]): SkippedImage[] =>
+    list.map(({ item, error }) => ({
+      index: must(position.get(item.path), item.path),
+      name: item.path,
+      reason: error.message,
+    }));
+  const began = performance.now();
+  let saved = began;
+  let at = start;
+  let images = 0;
+  try {
+    for await (const batch of run.batches) {
+      signal?.throwIfAborted();
+      const labels = Array.from(batch.labels);
+      const logits = labels.map((t) => must(study.meta.labels[t], `logit of class ${t}`));
+      const result = await pass.run(batch.tensor, logits, labels);
+      accumulate(study, {
+        range: [at, batch.next],
+        skipped: skippedOf(batch.skipped),
+        labels,
+        names: batch.items.map((i) => i.path),
+        tapSums: result.tapSums,
+        importance: { hits: result.hits },
+      });
+      at = batch.next;
+      images += labels.length;
+      const now = performance.now();
+      const rate = (at - start) / Math.max((now - began) / 1000, 1e-9);
+      run.onProgress?.({ done: at - start, total: end - start, imagesPerSecond: rate, secondsLeft: (end - at) / rate });
+      if (now - saved > 1000 * (run.saveSeconds ?? 60)) {
+        run.save?.(study);
+        saved = now;
+      }
+    }
+    signal?.throwIfAborted();
+    if (at < end) {
+      const rest = skippedOf(run.allSkipped?.() ?? []).filter((s) => s.index >= at);
+      accumulate(study, {
+        range: [at, end],
+        skipped: rest,
+        labels: [],
+        tapSums: new Float32Array(0),
+        importance: { hits: [] },
+      });
+    }
+  } catch (error) {
+    if (signal?.aborted !== true) throw error;
+    run.save?.(study);
+    throw new UnbraidError(
+      "interrupted",
+      "INTERRUPTED",
+      `stopped after ${at - start} of ${end - start} images`,
+      "Run the same command with --resume to go on from there.",
+      { cause: error },
+    );
+  }
+  return { seconds: (performance.now() - began) / 1000, images };
+}
