@@ -74,12 +74,19 @@ export interface Result {
 
 /** One run in onnxruntime (CPU, one thread, no rewriting of the graph). */
 export async function runOrt(
-  bytes: Uint8Array,
+  model: Uint8Array | string,
   name: string,
   x: Float32Array,
   dims: readonly number[],
 ): Promise<Readonly<Record<string, Result>>> {
-  const session = await InferenceSession.create(bytes, { intraOpNumThreads: 1, graphOptimizationLevel: "disabled" });
+  const options: InferenceSession.SessionOptions = {
+    intraOpNumThreads: 1,
+    graphOptimizationLevel: "disabled",
+    logSeverityLevel: 3,
+  };
+  const session = await (typeof model === "string"
+    ? InferenceSession.create(model, options)
+    : InferenceSession.create(model, options));
   const outputs = await session.run({ [name]: new Tensor("float32", x, dims) });
   await session.release();
   return Object.fromEntries(

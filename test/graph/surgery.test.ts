@@ -1,9 +1,14 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { UnbraidError } from "../../src/errors.ts";
+import { must, UnbraidError } from "../../src/errors.ts";
+import { readModelFile, writeFileAtomic } from "../../src/files.ts";
 import { splitLayer } from "../../src/graph/surgery.ts";
 import type { ChannelSplit, SplitRequest } from "../../src/graph/surgery.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
+import { onnx } from "../../src/onnx/schema.ts";
 import { bytesOf, floats, makeModel, modelBytes, noise, node, TYPE, valueInfo } from "../onnx/make.ts";
 import type { ModelParts } from "../onnx/make.ts";
 import { occurrences, unknownFields, withUnknown } from "../onnx/unknown.ts";
@@ -181,6 +186,67 @@ function rowsOf(model: OnnxModel, name: string): Uint8Array[] {
   const n = raw.length / (tensor?.dims[0] ?? 1);
   return Array.from({ length: tensor?.dims[0] ?? 0 }, (_, k) => raw.slice(k * n, (k + 1) * n));
 }
+
+describe("other forms of file, in onnxruntime", () => {
+  it("float16 weights", async () => {
+    const half = Uint16Array.from(noise(22, 48), (v, k) => (v < 0 ? 0x8000 : 0) | (0x2c00 + 37 * k));
+    const model = makeModel({
+      node: [
+        node("Cast", ["x"], ["x16"], { to: TYPE.float16 }),
+        node("Conv", ["x16", "w"], ["z16"], {}, "conv"),
+        node("Cast", ["z16"], ["z"], { to: TYPE.float32 }),
+      ],
+      input: [valueInfo("x", ["n", 8, 5, 4])],
+      output: [valueInfo("z", ["n", 6, 5, 4])],
+      initializer: [{ name: "w", dims: [6, 8, 1, 1], dataType: TYPE.float16, rawData: bytesOf(half) }],
+    });
+    const x = noise(23, 160);
+    const after = await runOrt(
+      splitLayer(model, { nodeIndex: 1, channels: [split(2, 2, 8), split(4, 3, 8)] }).bytes,
+      "x",
+      x,
+      [1, 8, 5, 4],
+    );
+    const w = must(model.initializers.get("w"), "w").numbers();
+    const c = { ...plain, kernel: [1, 1], pads: [0, 0, 0, 0] };
+    const sums = conv64(x.map(Math.abs), [1, 8, 5, 4], w.map(Math.abs), 6, undefined, c);
+    // Every value passes through float16, x included: one rounding more a product, hence n + 1 terms.
+    conv64(x, [1, 8, 5, 4], w, 6, undefined, c).forEach((value, k) => {
+      expect(Math.abs((after.z?.data[k] ?? NaN) - value)).toBeLessThanOrEqual(
+        splitBound(9, 3, 2 ** -11, sums[k] ?? 0),
+      );
+    });
+  });
+
+  it("external data, written beside it", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "unbraid-split-"));
+    const { parts, w, b } = oneConv(plain);
+    writeFileSync(join(folder, "w.bin"), bytesOf(w));
+    const beside = {
+      name: "layer.weight",
+      dims: [6, 8, 3, 3],
+      dataType: TYPE.float32,
+      dataLocation: onnx.TensorProto.DataLocation.EXTERNAL,
+      externalData: [{ key: "location", value: "w.bin" }],
+    };
+    const bias = must(parts.initializer?.[1], "bias");
+    const second = node("Conv", ["x", "layer.weight"], ["y"], { pads: [1, 1, 1, 1] });
+    writeFileAtomic(
+      join(folder, "m.onnx"),
+      modelBytes({ ...parts, node: [must(parts.node?.[0], "conv"), second], initializer: [beside, bias] }),
+    );
+    const result = splitLayer(readModelFile(join(folder, "m.onnx")), { nodeIndex: 0, channels: [split(1, 2, 8)] });
+    writeFileAtomic(join(folder, "split.onnx"), result.bytes);
+    const x = noise(24, 160);
+    const after = await runOrt(join(folder, "split.onnx"), "x", x, [1, 8, 5, 4]);
+    const sums = conv64(x.map(Math.abs), [1, 8, 5, 4], w.map(Math.abs), 6, b?.map(Math.abs), plain);
+    conv64(x, [1, 8, 5, 4], w, 6, b, plain).forEach((value, k) => {
+      expect(Math.abs((after.z?.data[k] ?? NaN) - value)).toBeLessThanOrEqual(splitBound(72, 2, U, sums[k] ?? 0));
+      expect(after.y?.data[k]).not.toBe(0);
+    });
+    rmSync(folder, { recursive: true });
+  });
+});
 
 describe("what is written", () => {
   const { parts } = oneConv(plain);
