@@ -53,5 +53,6 @@ export function foldRows(x: HostTensor, { geometry, length }: Rows, op: Reductio
   const rows = offsets(geometry.slice(0, 4), geometry.slice(4, 8));
   const elements = length === 0 ? [] : offsets(geometry.slice(8, 12), geometry.slice(12, 16));
   const folded = rows.map((row) => REDUCTIONS[op].fold(elements.map((e) => x.data[row + e] ?? 0)));
+  if (x.type === "bool") return Float64Array.from(folded, (v) => Math.min(Math.max(v, 0), 1));
   return x.type === "float32" ? Float32Array.from(folded) : Float64Array.from(folded, Math.trunc);
 }

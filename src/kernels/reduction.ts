@@ -18,6 +18,9 @@ import { checkedShape, normaliseAxes } from "./shape.ts";
 /** OP of reduce.wgsl: elements that equal the row's reference. */
 const COUNT = 11;
 
+/** Extrema of no booleans at all: false and true rather than the infinities. */
+const BOOL_START = { MAX: 0, MIN: 1 } as const;
+
 /**
  * Dispatches one reduction: `output` gets one number a row.
  * @param reference one number a row: the maximum for LOG_SUM_EXP, the value looked for by COUNT
@@ -28,11 +31,11 @@ export function reduceRows(
   rows: Rows,
   input: Slot,
   output: Slot,
-  options: { readonly reference?: Slot; readonly p?: number } = {},
+  options: { readonly reference?: Slot; readonly p?: number; readonly start?: number } = {},
 ): void {
   if (rows.rows === 0) return;
   const tree = rows.length >= TREE_FROM;
-  const start = op === COUNT ? 0 : REDUCTIONS[op].start;
+  const start = options.start ?? (op === COUNT ? 0 : REDUCTIONS[op].start);
   l.dispatch({
     shader: "reduce",
     entry: tree ? "tree" : "serial",
@@ -46,14 +49,15 @@ export function reduceRows(
 }
 
 /** Forward of `op` over the rows of input 0, whatever the shape of output 0. */
-export function lowerReduction(l: Lowering, op: Reduction, rows: Rows, x: Slot, p?: number): void {
+export function lowerReduction(l: Lowering, op: Reduction, rows: Rows, x: Slot, p = 0): void {
   const y = l.output(0).slot;
-  const norm = p === undefined ? {} : { p };
   if (op === "LOG_SUM_EXP") {
     const largest = l.scratch(rows.rows);
     reduceRows(l, "MAX", rows, x, largest);
     reduceRows(l, op, rows, x, y, { reference: largest });
-  } else reduceRows(l, op, rows, x, y, norm);
+  } else if (l.info(0)?.type === "bool" && op in BOOL_START) {
+    reduceRows(l, op, rows, x, y, { start: BOOL_START[op as keyof typeof BOOL_START] });
+  } else reduceRows(l, op, rows, x, y, { p });
 }
 
 /** Gradient of `op` over the rows of input 0. */

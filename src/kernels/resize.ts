@@ -162,14 +162,19 @@ interface Pass {
   readonly key: string;
 }
 
+/** Batch and channels, mostly. By tf_half_pixel_for_nn even a scale of 1 would shift; it does not in onnxruntime either. */
+const isUntouched = ({ input, output, scale, roi }: Axis): boolean =>
+  input === output && scale === 1 && roi[0] === 0 && roi[1] === 1;
+
 /** The passes that change anything, those that shrink most first: they leave the least to do for the others. */
 function passesOf({ method, axes }: Resizing, opset: number): Pass[] {
   const ceiling = opset < 11;
   return axes
-    .map((axis, k): Pass => {
+    .flatMap((axis, k): Pass[] => {
+      if (isUntouched(axis)) return [];
       const own = ceiling && axis.scale < 1 ? { ...method, nearest: "ceil" as const } : method;
       const key = `resize ${JSON.stringify([axis, own])}`;
-      return { axis: k, from: axis.input, to: axis.output, taps: resampling(axis, own), key };
+      return [{ axis: k, from: axis.input, to: axis.output, taps: resampling(axis, own), key }];
     })
     .filter((p) => !isIdentity(p.taps, p.from))
     .sort((a, b) => a.to / a.from - b.to / b.from || a.axis - b.axis);
