@@ -81,25 +81,29 @@ function inputGradient(l: GradientLowering, k: number, movements: readonly Movem
     return;
   }
   const target = memory(l.inputGradient(k));
+  if (target.elements === 0) return;
   const repeated = first.copy.dims.some((d) => d.size > 1 && d.strides[0] === 0);
   if (repeated) {
     invariant(found.length === 1 && first.copy.fromOffset === 0, "a repeated input is read by one box");
-    const place = first.copy.dims.map(({ size, strides: [from = 0, to = 0] }) => ({ size, from, to }));
-    const kept = place.filter((d) => d.size === 1 || d.from !== 0);
-    invariant(
-      first.copy.toOffset === 0 &&
-        sameShape(
-          stridesOf(kept.map((d) => d.size)).filter((_, i) => kept[i]?.size !== 1),
-          kept.filter((d) => d.size !== 1).map((d) => d.from),
-        ),
-      "a repeated input is read in order",
+    const place = first.copy.dims
+      .filter((d) => d.size !== 1)
+      .map(({ size, strides: [from = 0, to = 0] }) => ({ from, dim: { size, strides: [to] } }));
+    const kept = place.filter((d) => d.from !== 0);
+    const inOrder = sameShape(
+      kept.map((d) => d.from),
+      stridesOf(kept.map((d) => d.dim.size)),
     );
-    const dim = (d: { size: number; to: number }): { size: number; strides: number[] } => ({
-      size: d.size,
-      strides: [d.to],
-    });
-    const summed = place.filter((d) => d.size !== 1 && d.from === 0);
-    sumOver(l, first.gradient.slot, kept.map(dim), summed.map(dim), target.slot, 1, "gradient");
+    invariant(first.copy.toOffset === 0 && inOrder, "a repeated input is read in order, into the whole output");
+    const summed = place.filter((d) => d.from === 0);
+    sumOver(
+      l,
+      first.gradient.slot,
+      kept.map((d) => d.dim),
+      summed.map((d) => d.dim),
+      target.slot,
+      1,
+      "gradient",
+    );
     return;
   }
   // Every element of an input is read at most once: the boxes are disjoint in it.
