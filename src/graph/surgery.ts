@@ -1,7 +1,7 @@
 /**
  * Splitting channels of a Conv layer by rewiring its weights (METHOD.md A6; B "Any Conv", "K concepts"). The layer grows
  * by the parts of each channel, and a 1x1 Conv without bias behind it adds them up again under the layer's old output
- * name, so that nothing else in the file has to change. Source: arXiv 2504.12939, section 3.3.
+ * name, so that nothing else in the file has to change. Source: arXiv 2504.12939.
  */
 import { attributeBytes, editModel, freshName } from "../onnx/edit.ts";
 import type { NewNode, NewTensor, NodeRename } from "../onnx/edit.ts";
