@@ -16,7 +16,7 @@ type Relevance = Float32Array | Float64Array;
 
 /** What an image's relevances are compared as, and their total positive part. */
 function prepare(relevance: Relevance, variant: Variant): { compared: Relevance; total: number } {
-  const compared = variant === "half" ? Float64Array.from(relevance, roundToHalf) : relevance;
+  const compared = variant === "half" ? new Float64Array(relevance).map(roundToHalf) : relevance;
   let total = 0;
   for (const r of compared) total += Math.max(r, 0);
   return { compared, total };
