@@ -55,10 +55,16 @@ function depthToSpace(node: GraphNode, inputs: Inputs): Movement[] {
   return oneBox([n, depth, h * b, w * b], [n, depth, h, b, w, b], [c * plane, perDepth, w, perRow, 1, perColumn]);
 }
 
+/** The inverse; mode from opset 28 on. */
 function spaceToDepth(node: GraphNode, inputs: Inputs): Movement[] {
   const { n, c, h, w, b } = blocks(node, inputs);
+  const mode = stringAttr(node, "mode", "DCR", ["DCR", "CRD"]);
   if (h % b !== 0 || w % b !== 0) throw modelError(node, "SHAPE", `${h}x${w} does not divide by blocksize ${b}`);
-  return oneBox([n, c * b * b, h / b, w / b], [n, b, b, c, h / b, w / b], [c * h * w, w, 1, h * w, b * w, b]);
+  const out = [n, c * b * b, h / b, w / b];
+  const plane = h * w;
+  return mode === "DCR"
+    ? oneBox(out, [n, b, b, c, h / b, w / b], [c * plane, w, 1, plane, b * w, b])
+    : oneBox(out, [n, c, b, b, h / b, w / b], [c * plane, plane, w, 1, b * w, b]);
 }
 
 /** Broadcasting goes both ways: a 1 in the wanted shape keeps the input's size. */

@@ -123,7 +123,9 @@ const cases: readonly Case[] = [
   ...["DCR", "CRD"].map((mode): Case => {
     return { op: "DepthToSpace", title: mode, attributes: { blocksize: 2, mode }, shapes: [[2, 12, 3, 2]], outputs: [[[2, 3, 6, 4], reference.depthToSpace(2, mode, 12)]] }; // prettier-ignore
   }),
-  { op: "SpaceToDepth", title: "blocks of 3", attributes: { blocksize: 3 }, shapes: [[2, 2, 6, 3]], outputs: [[[2, 18, 2, 1], reference.spaceToDepth(3, 2)]] }, // prettier-ignore
+  ...["DCR", "CRD"].map((mode): Case => {
+    return { op: "SpaceToDepth", title: mode, attributes: { blocksize: 3, mode }, shapes: [[2, 2, 6, 3]], outputs: [[[2, 18, 2, 1], reference.spaceToDepth(3, mode, 2)]] }; // prettier-ignore
+  }),
 ];
 
 /** Output `k` by the rule. */

@@ -25,7 +25,8 @@ export const unaryReference: Readonly<Record<string, (x: number, a: Attributes) 
   LeakyRelu: (x, a) => positive(x) + number(a.alpha, 0.01) * negative(x),
   Elu: (x, a) => positive(x) + number(a.alpha, 1) * Math.expm1(negative(x)),
   Selu: (x, a) =>
-    number(a.gamma, 1.05070102214813232421875) * (positive(x) + number(a.alpha, 1.67326319217681884765625) * Math.expm1(negative(x))),
+    number(a.gamma, 1.05070102214813232421875) *
+    (positive(x) + number(a.alpha, 1.67326319217681884765625) * Math.expm1(negative(x))),
   Celu: (x, a) => positive(x) + negative(number(a.alpha, 1) * Math.expm1(x / number(a.alpha, 1))),
   Sigmoid: sigmoid,
   HardSigmoid: (x, a) => Math.min(1, positive(number(a.alpha, 0.2) * x + number(a.beta, 0.5))),

@@ -110,8 +110,9 @@ export const depthToSpace =
   };
 
 export const spaceToDepth =
-  (b: number, channels: number): Rule =>
+  (b: number, mode: string, channels: number): Rule =>
   ([n = 0, c = 0, y = 0, x = 0]) => {
-    const block = Math.floor(c / channels);
-    return first([n, c % channels, y * b + Math.floor(block / b), x * b + (block % b)]);
+    const block = mode === "DCR" ? Math.floor(c / channels) : c % (b * b);
+    const channel = mode === "DCR" ? c % channels : Math.floor(c / (b * b));
+    return first([n, channel, y * b + Math.floor(block / b), x * b + (block % b)]);
   };
