@@ -1,12 +1,12 @@
 /** GlobalAveragePool, GlobalMaxPool and GlobalLpPool: input [N, C, D1 .. Dn], output [N, C, 1 .. 1] (ONNX opsets 1 to 22). */
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { intAttr, modelError, requireInput } from "./attributes.ts";
+import { deviceInput, dispatchElements } from "./lowering.ts";
 import type { GradientLowering, Lowering, Operator, Slot } from "./operator.ts";
-import { spread } from "./operator.ts";
 import { lowerReduction, lowerReductionGradient } from "./reduction.ts";
 import type { Reduction } from "./reduction-host.ts";
 import type { Rows } from "./rows.ts";
-import { groupsFor, rowsOf } from "./rows.ts";
+import { rowsOf } from "./rows.ts";
 import { showShape } from "./shape.ts";
 
 function infer(node: GraphNode, inputs: readonly (ValueInfo | undefined)[]): ValueInfo[] {
@@ -19,8 +19,7 @@ function infer(node: GraphNode, inputs: readonly (ValueInfo | undefined)[]): Val
 
 /** One row a channel of an image. */
 function channelRows(l: Lowering): { rows: Rows; x: Slot } {
-  const x = l.input(0);
-  if (x === undefined) throw modelError(l.node, "INPUT_MISSING", "input 0 is missing");
+  const x = deviceInput(l, 0);
   const axes = Array.from({ length: x.shape.length - 2 }, (_, i) => i + 2);
   return { rows: rowsOf(l.node, x.shape, axes), x: x.slot };
 }
@@ -49,14 +48,11 @@ function maxGradient(l: GradientLowering): void {
     ...[0, 0, 0, 0],
     ...[rows.rows, 0, 0, 0],
   ];
-  const step = (entry: "argmax" | "gradient", reads: readonly Slot[], write: Slot, elements: number): void => {
-    const workgroups = spread(groupsFor(elements));
-    const label = `${l.node.name} ${entry}`;
-    l.dispatch({ shader: "max_pool", entry, params, reads, writes: [write], workgroups, label });
-  };
   const chosen = l.scratch(rows.rows);
-  step("argmax", [x], chosen, rows.rows);
-  step("gradient", [dy, chosen], l.inputGradient(0).slot, rows.rows * length);
+  const shader = "max_pool";
+  dispatchElements(l, rows.rows, { shader, entry: "argmax", params, reads: [x], writes: [chosen] });
+  const writes = [l.inputGradient(0).slot];
+  dispatchElements(l, rows.rows * length, { shader, entry: "gradient", params, reads: [dy, chosen], writes });
 }
 
 export const globalPooling: Record<string, Operator> = {

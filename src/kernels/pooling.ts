@@ -5,8 +5,9 @@
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { intAttr, intsAttr, modelError, required, requireInput, unsupported } from "./attributes.ts";
+import { dataGradient, deviceInput, dispatchElements, hasOutput } from "./lowering.ts";
 import type { Lowering, Operator, Param, Slot } from "./operator.ts";
-import { f32, spread } from "./operator.ts";
+import { f32 } from "./operator.ts";
 import { lowerReduction } from "./reduction.ts";
 import { rowsOf, TREE_FROM, type Rows } from "./rows.ts";
 import { checkedShape, showShape } from "./shape.ts";
@@ -89,13 +90,10 @@ function pool(l: Lowering): Pool {
   return { window, planes, inputs: planes * sizeOf(spatial), outputs: planes * sizeOf(window.output), geometry };
 }
 
-/** Slot of input 0, which infer has seen to be there. */
-function slotOf(l: Lowering, k: number): Slot {
-  const tensor = l.input(k);
-  if (tensor === undefined) throw modelError(l.node, "INPUT_MISSING", `input ${k} is missing`);
-  return tensor.slot;
-}
+/** Input 0. */
+const source = (l: Lowering): Slot => deviceInput(l, 0).slot;
 
+/** One invocation for each of `elements`. */
 function run(
   l: Lowering,
   shader: "max_pool" | "average_pool",
@@ -105,15 +103,7 @@ function run(
   reads: readonly Slot[],
   write: Slot,
 ): void {
-  l.dispatch({
-    shader,
-    entry,
-    params,
-    reads,
-    writes: [write],
-    workgroups: spread(Math.ceil(elements / 64)),
-    label: `${l.node.name} ${entry}`,
-  });
+  dispatchElements(l, elements, { shader, entry, params, reads, writes: [write] });
 }
 
 const maxParams = (l: Lowering, p: Pool): Param[] => [
@@ -132,18 +122,18 @@ const MaxPool: Operator = {
   infer: inferPool,
   forward(l) {
     const p = pool(l);
-    const x = slotOf(l, 0);
+    const x = source(l);
     run(l, "max_pool", "forward", maxParams(l, p), p.outputs, [x], l.output(0).slot);
-    if ((l.node.outputs[1] ?? "") !== "") {
+    if (hasOutput(l, 1)) {
       run(l, "max_pool", "indices", maxParams(l, p), p.outputs, [x], l.output(1).slot);
     }
   },
   gradient(l) {
-    const dy = l.outputGradient(0);
-    if (dy === undefined || !l.wants(0)) return;
+    const dy = dataGradient(l);
+    if (dy === undefined) return;
     const p = pool(l);
     const chosen = l.scratch(p.outputs);
-    run(l, "max_pool", "argmax", maxParams(l, p), p.outputs, [slotOf(l, 0)], chosen);
+    run(l, "max_pool", "argmax", maxParams(l, p), p.outputs, [source(l)], chosen);
     run(l, "max_pool", "gradient", maxParams(l, p), p.inputs, [dy.slot, chosen], l.inputGradient(0).slot);
   },
 };
@@ -182,14 +172,14 @@ const AveragePool: Operator = {
     const p = pool(l);
     const rows = wholePlanes(l, p);
     if (rows !== undefined) {
-      lowerReduction(l, "MEAN", rows, slotOf(l, 0));
+      lowerReduction(l, "MEAN", rows, source(l));
       return;
     }
-    run(l, "average_pool", "average", averageParams(l, p, 0), p.outputs, [slotOf(l, 0)], l.output(0).slot);
+    run(l, "average_pool", "average", averageParams(l, p, 0), p.outputs, [source(l)], l.output(0).slot);
   },
   gradient(l) {
-    const dy = l.outputGradient(0);
-    if (dy === undefined || !l.wants(0)) return;
+    const dy = dataGradient(l);
+    if (dy === undefined) return;
     const p = pool(l);
     run(l, "average_pool", "average_gradient", averageParams(l, p, 0), p.inputs, [dy.slot], l.inputGradient(0).slot);
   },
@@ -210,13 +200,13 @@ const LpPool: Operator = {
   forward(l) {
     const p = pool(l);
     const params = averageParams(l, p, lpNorm(l.node));
-    run(l, "average_pool", "lp", params, p.outputs, [slotOf(l, 0)], l.output(0).slot);
+    run(l, "average_pool", "lp", params, p.outputs, [source(l)], l.output(0).slot);
   },
   gradient(l) {
-    const dy = l.outputGradient(0);
-    if (dy === undefined || !l.wants(0)) return;
+    const dy = dataGradient(l);
+    if (dy === undefined) return;
     const p = pool(l);
-    const reads = [dy.slot, slotOf(l, 0), l.output(0).slot];
+    const reads = [dy.slot, source(l), l.output(0).slot];
     const params = averageParams(l, p, lpNorm(l.node));
     run(l, "average_pool", "lp_gradient", params, p.inputs, reads, l.inputGradient(0).slot);
   },

@@ -8,11 +8,12 @@
 import type { GraphNode, HostTensor, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { intAttr, intsAttr, intsInput, requireInput } from "./attributes.ts";
+import { deviceInput, groupsFor } from "./lowering.ts";
 import type { GradientLowering, Lowering, Operator, Slot } from "./operator.ts";
 import { f32, spread } from "./operator.ts";
 import { foldRows, REDUCTIONS, type Reduction } from "./reduction-host.ts";
 import type { Rows } from "./rows.ts";
-import { groupsFor, rowsOf, TREE_FROM } from "./rows.ts";
+import { rowsOf, TREE_FROM } from "./rows.ts";
 import { checkedShape, normaliseAxes } from "./shape.ts";
 
 /** OP of reduce.wgsl: elements that equal the row's reference. */
@@ -105,8 +106,7 @@ function reduction(op: Reduction, inputFrom: number): Operator {
     const infos = [l.info(0), l.info(1)];
     const { shape } = requireInput(l.node, infos, 0);
     const axes = reducedAxes(l.node, infos, shape.length, l.opset >= inputFrom);
-    const x = l.input(0);
-    return { rows: rowsOf(l.node, shape, axes), x: x?.slot ?? l.scratch(0) };
+    return { rows: rowsOf(l.node, shape, axes), x: deviceInput(l, 0).slot };
   };
   return {
     infer(node, inputs, opset) {

@@ -58,6 +58,3 @@ export function rowsOf(node: GraphNode, shape: readonly number[], axes: readonly
     rowsInside: merged.at(-1)?.element === false,
   };
 }
-
-/** Workgroups for one invocation an element, 64 in each. */
-export const groupsFor = (elements: number): number => Math.ceil(elements / 64);

@@ -19,6 +19,9 @@ export interface Spatial {
 
 export const AUTO_PADS = ["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"] as const;
 
+/** Positions in a padded input that kernels can count without wrapping around. */
+const MOST = 2 ** 31 - 1;
+
 /** What the window covers along one axis, gaps included: (k - 1) d + 1. */
 export const extent = (kernel: number, dilation: number): number => (kernel - 1) * dilation + 1;
 
@@ -72,6 +75,13 @@ export function resolveSpatial(
       const less = Math.floor(total / 2);
       begin = autoPad === "SAME_UPPER" ? less : total - less;
       end = total - begin;
+    }
+    if (size + begin + end > MOST) {
+      throw modelError(
+        node,
+        "ATTRIBUTE",
+        `spatial axis ${axis}: ${size} elements with pads ${begin} and ${end} exceed ${MOST}`,
+      );
     }
     const room = size + begin + end - span;
     if (size < 1 || room < 0) {

@@ -235,5 +235,6 @@ test("shapes and refusals", () => {
   expect(() => infer("MaxPool", [1, 3, 4, 4], { kernel_shape: [2, 2], strides: [0, 1] })).toThrow(/must be positive/);
   expect(() => infer("MaxPool", [2, 3, 4, 4, 4, 4], { kernel_shape: [1, 1, 1, 1] })).toThrow(/up to 3/);
   expect(() => infer("MaxPool", [1, 4, 3000, 3000], { kernel_shape: [2, 2] }, ["y", "i"])).toThrow(/16777216/);
+  expect(() => infer("MaxPool", [1, 3, 4], { kernel_shape: [4e9], pads: [3e9, 3e9] })).toThrow(/exceed 2147483647/);
   expect(() => infer("LpPool", [1, 3, 4, 4], { kernel_shape: [2, 2], p: 0 })).toThrow(/at least 1/);
 });
