@@ -5,8 +5,8 @@ import type { OpenAdapter } from "../../src/gpu/adapters.ts";
 import { openTestAdapter, testAdapters } from "./gpu.ts";
 
 /** `cases` registers tests; `gpu()` is there once they run. Skipped, and said so, where there is no adapter. */
-export function onAdapters(title: string, cases: (gpu: () => Gpu) => void): void {
-  describe.skipIf(testAdapters.length === 0).each([...testAdapters])(`${title} on %s`, (name) => {
+export function onAdapters(title: string, cases: (gpu: () => Gpu) => void, adapters = testAdapters): void {
+  describe.skipIf(adapters.length === 0).each([...adapters])(`${title} on %s`, (name) => {
     let adapter: OpenAdapter | undefined;
     let gpu: Gpu | undefined;
     beforeAll(async () => {
