@@ -1,0 +1,116 @@
+/** `unbraid verify`: whether a split model still computes the same function. */
+import { verify as compare, type Verification } from "../../channels/verify.ts";
+import { Session } from "../../engine/session.ts";
+import { UnbraidError } from "../../errors.ts";
+import { convLayers } from "../../graph/conv-layers.ts";
+import { studyLayer } from "../../relevance/study-layer.ts";
+import { CHECK_FAILED, type Command } from "../command.ts";
+import type { Context } from "../context.ts";
+import {
+  checkClassCount,
+  FOLDER_OPTIONS,
+  imageBatches,
+  imageNetwork,
+  imagesOption,
+  PREPROCESS_OPTIONS,
+} from "../images.ts";
+import { openModel, type OpenModel } from "../model.ts";
+import { onnxruntimeOpinion } from "../onnxruntime.ts";
+import { Progress } from "../progress.ts";
+import { splitRecords, type SplitRecord } from "../split-record.ts";
+
+export const verify: Command = {
+  name: "verify",
+  summary: "whether a split model still computes the same function, with a rigorous bound",
+  usage: ["verify MODEL SPLIT --images DIR"],
+  positionals: [2, 2],
+  options: {
+    ...FOLDER_OPTIONS,
+    "no-onnxruntime": { type: "boolean", help: "no second opinion" },
+    ...PREPROCESS_OPTIONS,
+  },
+  details:
+    "Runs both models on the images. At the layer each element's difference is held against the bound that its rounding\n" +
+    "errors cannot exceed: the ratio of the two is at most 1, or the split is wrong, and the exit code then\n" +
+    `${CHECK_FAILED}. onnxruntime-node compares both files too, where it is installed.`,
+  example: "unbraid verify resnet50.onnx split.onnx --preset imagenet --images imagenet/val",
+  run,
+};
+
+async function run(context: Context): Promise<number> {
+  const { args, out } = context;
+  const before = openModel(context, args.positional(0));
+  const after = openModel(context, args.positional(1));
+  const record = recordOf(before, after);
+  const { root, list } = await imagesOption(context);
+  const network = await imageNetwork(context, before, root, list.items);
+  checkClassCount(context, list, network.logits);
+  const layer = convLayers(network.shaped).find((l) => l.output === record.output);
+  if (layer === undefined) throw new Error(`internal error: no Conv gives ${record.output} in the source of the split`);
+  const { classifier } = network;
+  const opinion = args.flag("no-onnxruntime")
+    ? undefined
+    : await onnxruntimeOpinion(context, [before.path, after.path], classifier);
+  using device = await context.openDevice();
+  using first = new Session(device.gpu, before.graph);
+  using second = new Session(device.gpu, after.graph);
+  const progress = new Progress(out, "images", list.items.length);
+  const found = await compare({
+    before: first,
+    after: second,
+    layer,
+    geometry: studyLayer(layer),
+    concepts: new Map(record.parts.map((part) => [part.channel, part.concepts.length])),
+    input: classifier.input,
+    logits: classifier.logits,
+    imageShape: network.imageShape,
+    batch: network.batch,
+    batches: imageBatches(context, network, { root, items: list.items }),
+    ...(opinion === undefined ? {} : { secondOpinion: opinion }),
+    onProgress: (images) => {
+      progress.update(images);
+    },
+    signal: context.signal,
+  });
+  device.gpu.check();
+  const holds = found.ratio <= 1 && found.other_channels === 0;
+  if (found.flips > 0) out.warn(`the top class of ${found.flips} images changed`);
+  await out.result({ ...found, holds, layer: record.layer }, describe(found, record, holds));
+  return holds ? 0 : CHECK_FAILED;
+}
+
+/** @throws UnbraidError SPLIT_RECORD where SPLIT says nothing of a split, SPLIT_MODEL where it was made of another model */
+function recordOf(before: OpenModel, after: OpenModel): SplitRecord {
+  const record = splitRecords(after.model, after.path).at(-1);
+  if (record === undefined)
+    throw new UnbraidError(
+      "input",
+      "SPLIT_RECORD",
+      `${after.path} does not say what was split in it`,
+      "Pass a model that `unbraid split` wrote, after the model that it was made of.",
+    );
+  if (record.source.sha256 === before.digest()) return record;
+  throw new UnbraidError(
+    "input",
+    "SPLIT_MODEL",
+    `${after.path} was made of ${record.source.file} with SHA-256 ${record.source.sha256.slice(0, 12)}..., not of ${before.path} with ${before.digest().slice(0, 12)}...`,
+    "Pass the model that the split was made of.",
+  );
+}
+
+function describe(v: Verification, { layer, parts }: SplitRecord, holds: boolean): string {
+  const percent = (x: number): string => `${(100 * x).toFixed(2)} %`;
+  const ort =
+    v.onnxruntime === null
+      ? ""
+      : `onnxruntime: largest difference of a logit ${v.onnxruntime.max_abs_diff.toExponential(2)}, ${v.onnxruntime.flips} flips\n`;
+  return (
+    `${v.images} images, ${parts.length} split channel${parts.length === 1 ? "" : "s"} of ${layer}\n` +
+    `layer: largest difference ${v.max_abs_diff.toExponential(2)} under a bound of ${v.bound.toExponential(2)}; ` +
+    `at worst ${v.ratio.toPrecision(3)} of the bound; other channels ${v.other_channels.toExponential(2)}\n` +
+    `logits: largest difference ${v.logits.toExponential(2)}, ${v.flips} flips of the top class\n` +
+    `accuracy: ${percent(v.accuracy.before)} before, ${percent(v.accuracy.after)} after\n` +
+    ort +
+    (holds ? "the split computes the same function\n" : "THE SPLIT DOES NOT COMPUTE THE SAME FUNCTION\n")
+  );
+}

@@ -1,0 +1,104 @@
+/** What a command is given: its arguments, where to print, the signal to stop, and the machine's devices and files. */
+import { accessSync, constants, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { UnbraidError } from "../errors.ts";
+import { writeFileAtomic } from "../files.ts";
+import { openAdapter, type OpenAdapter } from "../gpu/adapters.ts";
+import { Gpu } from "../gpu/gpu.ts";
+import type { Arguments } from "./arguments.ts";
+import type { Output } from "./output.ts";
+
+/** An adapter with its device. */
+export interface Device extends Disposable {
+  readonly adapter: OpenAdapter;
+  readonly gpu: Gpu;
+}
+
+export class Context {
+  readonly args: Arguments;
+  readonly out: Output;
+  /** Aborted by ctrl-C with an UnbraidError. */
+  readonly signal: AbortSignal;
+  readonly #gpus = new Set<Gpu>();
+
+  constructor(args: Arguments, out: Output, signal: AbortSignal) {
+    this.args = args;
+    this.out = out;
+    this.signal = signal;
+  }
+
+  /**
+   * Opens the adapter of --adapter, or the best, and says which.
+   * @throws UnbraidError kind "adapter"
+   */
+  async openDevice(name = this.args.text("adapter")): Promise<Device> {
+    const adapter = await openAdapter({ name });
+    try {
+      const gpu = await Gpu.open(adapter.adapter);
+      const how = adapter.software ? ` (${adapter.kind}, a software adapter: it runs on the processor)` : "";
+      this.out.note(`adapter: ${adapter.name}${how}`, "adapter", {
+        name: adapter.name,
+        kind: adapter.kind,
+        software: adapter.software,
+      });
+      return this.keep(adapter, gpu);
+    } catch (error) {
+      adapter.close();
+      throw error;
+    }
+  }
+
+  /** Makes `writeFile` refuse once `gpu` has failed. */
+  keep(adapter: OpenAdapter, gpu: Gpu): Device {
+    this.#gpus.add(gpu);
+    return {
+      adapter,
+      gpu,
+      [Symbol.dispose]: () => {
+        this.#gpus.delete(gpu);
+        gpu[Symbol.dispose]();
+        adapter.close();
+      },
+    };
+  }
+
+  /** The --batch option, or `fallback`. */
+  batch(fallback: number): number {
+    return this.args.number("batch", { integer: true, least: 1, most: 65536 }) ?? fallback;
+  }
+
+  /**
+   * Writes a file, whole or not at all, and never after a device has failed: what was computed may be zeros then.
+   * @throws UnbraidError kind "output" or "device"
+   */
+  writeFile(path: string, data: string | Uint8Array | Iterable<Uint8Array>): void {
+    for (const gpu of this.#gpus) gpu.check();
+    writeFileAtomic(path, data);
+  }
+
+  /**
+   * Finds out before long work that its output could not be written.
+   * @throws UnbraidError OUTPUT_UNWRITABLE
+   */
+  checkWritable(path: string): void {
+    const refuse = (why: string, cause?: unknown): UnbraidError =>
+      new UnbraidError(
+        "output",
+        "OUTPUT_UNWRITABLE",
+        `${path} cannot be written: ${why}`,
+        "Choose another place with --out, or make this one writable.",
+        { cause },
+      );
+    const there = statSync(path, { throwIfNoEntry: false });
+    if (there?.isDirectory() === true) throw refuse("it is a folder");
+    const folder = dirname(resolve(path));
+    const parent = statSync(folder, { throwIfNoEntry: false });
+    if (parent === undefined) throw refuse(`there is no folder ${folder}`);
+    if (!parent.isDirectory()) throw refuse(`${folder} is not a folder`);
+    try {
+      accessSync(there !== undefined && !there.isFile() ? path : folder, constants.W_OK);
+    } catch (cause) {
+      throw refuse("permission is denied", cause);
+    }
+  }
+}

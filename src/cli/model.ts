@@ -1,0 +1,113 @@
+/** Opening models for commands. */
+import { UnbraidError } from "../errors.ts";
+import { modelDigest, readModelFile } from "../files.ts";
+import { buildGraph } from "../graph/build.ts";
+import { sizeOf, type Graph, type ShapedGraph, type ValueInfo } from "../graph/graph.ts";
+import { inferShapes } from "../graph/infer.ts";
+import { batchShape, type Classifier } from "../graph/classifier.ts";
+import { inferRule } from "../kernels/table.ts";
+import type { OnnxModel } from "../onnx/model.ts";
+import { mergePreprocess } from "../images/presets.ts";
+import { readSidecar } from "../images/sidecar.ts";
+import type { Context } from "./context.ts";
+
+export interface OpenModel {
+  readonly path: string;
+  readonly model: OnnxModel;
+  readonly graph: Graph;
+  /** SHA-256 of the model with its external data: read once, when first asked for. */
+  readonly digest: () => string;
+}
+
+/** @throws UnbraidError kind "model" or "unsupported" */
+export function openModel(context: Context, path: string): OpenModel {
+  const model = readModelFile(path);
+  const narrow = [...new Set([...model.initializers.values()].map((t) => t.dataType))].filter((type) =>
+    ["float16", "float64", "bfloat16"].includes(type),
+  );
+  if (narrow.length > 0)
+    context.out.note(`${path} holds ${narrow.join(" and ")} weights; they are computed with in float32`);
+  let digest: string | undefined;
+  return { path, model, graph: buildGraph(model), digest: () => (digest ??= modelDigest(path, model)) };
+}
+
+/** The values' shapes for batches of images. */
+export function shapedFor(graph: Graph, c: Classifier, batch: number, image: readonly number[]): ShapedGraph {
+  return inferShapes(graph, new Map([[c.input, batchShape(c, batch, image)]]), inferRule);
+}
+
+/**
+ * T, of logits [batch, T] (or [batch, T, 1, 1], as fully convolutional networks give them).
+ * @throws UnbraidError NOT_A_CLASSIFIER
+ */
+export function logitCount(shaped: ShapedGraph, logits: string): number {
+  const shape = shaped.values.get(logits)?.shape ?? [];
+  const count = shape[1];
+  if (count !== undefined && count > 0 && sizeOf(shape.slice(2)) === 1) return count;
+  throw new UnbraidError(
+    "input",
+    "NOT_A_CLASSIFIER",
+    `the network's output "${logits}" has shape ${shape.join("x") || "of a scalar"}; logits are [batch, classes]`,
+    "Use `unbraid run` for other networks.",
+  );
+}
+
+/** A side of images where neither the model nor anybody else says: ImageNet's. */
+const USUAL_SIDE = 224;
+
+/** Shapes of the inputs, with what the file leaves open filled in: batch 1, and images of the preprocessing's size. */
+export async function guessShapes(
+  { graph, path }: OpenModel,
+  side: number | undefined,
+  guessed: (side: number) => void,
+): Promise<Map<string, number[]>> {
+  const spec = mergePreprocess(side === undefined ? {} : { crop: side }, (await readSidecar(path))?.spec);
+  const open = spec.crop ?? USUAL_SIDE;
+  const shapes = new Map<string, number[]>();
+  for (const input of graph.inputs) {
+    if (input.shape === undefined) continue;
+    const image = input.shape.length === 4;
+    if (image && spec.crop === undefined && input.shape.slice(2).includes(null)) guessed(open);
+    const fill = (axis: number): number => (!image || axis === 0 ? 1 : axis === 1 ? 3 : open);
+    shapes.set(
+      input.name,
+      input.shape.map((d, axis) => d ?? fill(axis)),
+    );
+  }
+  return shapes;
+}
+
+/** All shapes, or, where something is in the way, as many as can be known; then `problem` says what. */
+export function inferWhatCanBe(
+  graph: Graph,
+  shapes: ReadonlyMap<string, readonly number[]>,
+): { readonly shaped: ShapedGraph; readonly problem?: UnbraidError } {
+  try {
+    return { shaped: inferShapes(graph, shapes, inferRule) };
+  } catch (error) {
+    if (!(error instanceof UnbraidError)) throw error;
+    return { shaped: inferPartly(graph, shapes), problem: error };
+  }
+}
+
+function inferPartly(graph: Graph, shapes: ReadonlyMap<string, readonly number[]>): ShapedGraph {
+  const values = new Map<string, ValueInfo>();
+  for (const input of graph.inputs) {
+    const known = shapes.get(input.name);
+    if (known !== undefined) values.set(input.name, { type: input.type, shape: known });
+  }
+  for (const [name, value] of graph.constants) values.set(name, { type: value.type, shape: value.shape, value });
+  for (const node of graph.nodes) {
+    const inputs = node.inputs.map((name) => values.get(name));
+    if (node.inputs.some((name, k) => name !== "" && inputs[k] === undefined)) continue;
+    try {
+      const infos = inferRule(node.opType)?.(node, inputs, graph.opset) ?? [];
+      infos.forEach((info, k) => values.set(node.outputs[k] ?? "", info));
+    } catch (error) {
+      if (!(error instanceof UnbraidError)) throw error; // the first such is reported as `problem`
+    }
+  }
+  const constants = new Map(graph.constants);
+  for (const [name, { value }] of values) if (value !== undefined) constants.set(name, value);
+  return { ...graph, constants, values };
+}

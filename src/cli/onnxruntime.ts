@@ -1,0 +1,42 @@
+/** onnxruntime-node's opinion, where that package is installed. */
+import type { SecondOpinion } from "../channels/verify.ts";
+import type { Classifier } from "../graph/classifier.ts";
+import type { Context } from "./context.ts";
+
+/**
+ * Runs both files in onnxruntime, on the processor.
+ * @returns undefined, with a note, where onnxruntime is not installed or does not take the models
+ */
+export async function onnxruntimeOpinion(
+  { out }: Context,
+  files: readonly [string, string],
+  { input, logits, batch }: Classifier,
+): Promise<SecondOpinion | undefined> {
+  try {
+    const ort = await import("onnxruntime-node");
+    const open = (file: string) => ort.InferenceSession.create(file, { logSeverityLevel: 3 });
+    const sessions = [await open(files[0]), await open(files[1])] as const;
+    const run = async (
+      session: (typeof sessions)[number],
+      images: Float32Array,
+      shape: readonly number[],
+    ): Promise<Float32Array> => {
+      const n = shape[0] ?? 0;
+      // A file for one size of batch is given the rest as zeros.
+      const size = batch ?? n;
+      const full = new Float32Array((size * images.length) / n);
+      full.set(images);
+      const got = await session.run({ [input]: new ort.Tensor("float32", full, [size, ...shape.slice(1)]) }, [logits]);
+      const data = got[logits]?.data;
+      if (!(data instanceof Float32Array)) throw new Error(`onnxruntime gives no float32 for ${logits}`);
+      return data.slice(0, (data.length / size) * n);
+    };
+    return {
+      run: async (images, shape) => [await run(sessions[0], images, shape), await run(sessions[1], images, shape)],
+    };
+  } catch (error) {
+    const why = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+    out.note(`no second opinion from onnxruntime-node: ${why}`);
+    return undefined;
+  }
+}

@@ -1,0 +1,71 @@
+/** Study files and the options that go with them. */
+import { readFileSync } from "node:fs";
+import { UnbraidError } from "../errors.ts";
+import { isComplete, type Study } from "../relevance/study.ts";
+import { decodeStudy } from "../relevance/study-file.ts";
+import { usageError, type Arguments } from "./arguments.ts";
+import type { Context } from "./context.ts";
+
+/** @throws UnbraidError STUDY_UNREADABLE, and as decodeStudy with the file's name */
+export function readStudy(path: string): Study {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (cause) {
+    throw new UnbraidError(
+      "input",
+      "STUDY_UNREADABLE",
+      `the study ${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+      "Check the path.",
+      { cause },
+    );
+  }
+  try {
+    return decodeStudy(bytes);
+  } catch (error) {
+    if (!(error instanceof UnbraidError)) throw error;
+    throw new UnbraidError(error.kind, error.code, `${path}: ${error.message}`, error.remedy, { cause: error });
+  }
+}
+
+/** The paper's tau. */
+export const DEFAULT_TAU = 0.03;
+
+/** --tau, or the only one of the study, or 0.03. */
+export function tauOption(args: Arguments, study: Study): number {
+  const given = args.number("tau");
+  if (given !== undefined) return given;
+  const [only, second] = study.meta.taus;
+  return only !== undefined && second === undefined ? only : DEFAULT_TAU;
+}
+
+/** Whether `--compat official` is given. @throws UnbraidError OPTION_VALUE */
+export function compatOption(args: Arguments): boolean {
+  const compat = args.text("compat");
+  if (compat === undefined || compat === "official") return compat !== undefined;
+  throw usageError(
+    "OPTION_VALUE",
+    `--compat must be "official", not "${compat}"`,
+    "Write --compat official, or leave it out.",
+  );
+}
+
+/**
+ * A study that has seen all its images, or any with --partial.
+ * @throws UnbraidError STUDY_INCOMPLETE
+ */
+export function readWholeStudy({ args, out }: Context, path: string): Study {
+  const study = readStudy(path);
+  if (isComplete(study)) return study;
+  const done = study.done.reduce((n, [from, to]) => n + to - from, 0);
+  const state = `${path} has seen ${done} of its ${study.meta.images.length} images`;
+  if (!args.flag("partial"))
+    throw new UnbraidError(
+      "input",
+      "STUDY_INCOMPLETE",
+      state,
+      "Finish it with `unbraid study ... --resume`, add the other shards with `unbraid merge`, or pass --partial.",
+    );
+  out.warn(state);
+  return study;
+}
