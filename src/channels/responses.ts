@@ -6,7 +6,7 @@ import { invariant, must } from "../errors.ts";
 import type { Executable } from "../engine/executable.ts";
 import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
-import { convolvePacked, packedShape, packWeights, type ConvGeometry } from "../kernels/convolve.ts";
+import { convolveLaidOut, laidOutShape, layoutWeights, type ConvGeometry } from "../kernels/convolve.ts";
 import { spread } from "../kernels/operator.ts";
 import { tapSums } from "../relevance/pass.ts";
 import { tapsOf, type StudyLayer } from "../relevance/study.ts";
@@ -73,7 +73,8 @@ export class ResponsePass implements Disposable {
           slot: x.scratch(batch * rows * conv.output[0] * conv.output[1]),
           shape: [batch, rows, ...conv.output],
         };
-        convolvePacked(x, conv, { input: source, output: y, label: "responses" }, x.input(ROWS, packedShape(conv)));
+        const rowsInput = x.input(ROWS, laidOutShape(conv, x.subgroups));
+        convolveLaidOut(x, conv, { input: source, output: y, label: "responses" }, rowsInput);
         const sums = x.result(SUMS, [batch, rows, 2]);
         x.dispatch({
           shader: "positive_sums",
@@ -94,7 +95,7 @@ export class ResponsePass implements Disposable {
     const full = new Float32Array(this.#options.rows * this.#geometry.channels * tapsOf(this.#options.geometry));
     invariant(weights.length <= full.length, "rows that fit the pass");
     full.set(weights);
-    const { data } = packWeights(full, this.#geometry);
+    const { data } = layoutWeights(full, this.#geometry, this.#session.gpu.subgroups);
     invariant(data instanceof Float32Array, "packed weights are float32");
     return data;
   }

@@ -19,7 +19,7 @@ import type { Executable } from "../engine/executable.ts";
 import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
 import { sizeOf } from "../graph/graph.ts";
-import { convolvePacked, packWeights, type ConvGeometry } from "../kernels/convolve.ts";
+import { convolveLaidOut, layoutWeights, type ConvGeometry } from "../kernels/convolve.ts";
 import { f32, spread } from "../kernels/operator.ts";
 import { unaryCode } from "../kernels/unary-host.ts";
 import type { ImageBatch } from "../relevance/run-study.ts";
@@ -130,7 +130,7 @@ function boundDispatches(
   x.dispatch({
     shader: "unary",
     constants: { OP: unaryCode("Abs") },
-    params: [Math.ceil(count / 4), f32(0), f32(0), f32(0)],
+    params: [Math.ceil(count / 4), f32(0), f32(0), f32(0), f32(Infinity), f32(NaN)],
     reads: [source.slot],
     writes: [magnitude],
     workgroups: spread(Math.ceil(count / 256)),
@@ -145,9 +145,9 @@ function boundDispatches(
     const weights = g.weights.subarray(c * size, (c + 1) * size).map(Math.abs);
     rows.set(weights, r * g.inChannels * taps + group * size);
   });
-  const packed = x.constant(`${layer.output}: |w| of ${channels.join()}`, () => packWeights(rows, conv));
+  const packed = x.constant(`${layer.output}: |w| of ${channels.join()}`, () => layoutWeights(rows, conv, x.subgroups));
   const target = x.result(BOUND, [batch, channels.length, ...conv.output]);
-  convolvePacked(x, conv, { input: { slot: magnitude, shape: source.shape }, output: target, label: BOUND }, packed);
+  convolveLaidOut(x, conv, { input: { slot: magnitude, shape: source.shape }, output: target, label: BOUND }, packed);
 }
 
 class Tally {

@@ -2,6 +2,7 @@
  * Convolution dispatches, shared by Conv and ConvTranspose and by the gradient of each: one is the other's gradient with
  * regard to its input.
  */
+import { convolvePacked, packedShape, packWeights, suitsPacked } from "./convolve-packed.ts";
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
 import { spread, type DeviceTensor, type Lowering } from "./operator.ts";
 
@@ -31,9 +32,9 @@ const PIXELS = 4;
 const WORKGROUP = 8;
 
 /** What convolutions need of a lowering. */
-type Target = Pick<Lowering, "dispatch" | "subgroups">;
+export type ConvTarget = Pick<Lowering, "dispatch" | "scratch" | "subgroups">;
 
-interface Operands {
+export interface ConvOperands {
   readonly input: DeviceTensor;
   readonly bias?: DeviceTensor | undefined;
   readonly output: DeviceTensor;
@@ -56,7 +57,7 @@ const paramsOf = (g: ConvGeometry, bias: boolean): number[] => [
 export function convolve(
   l: Lowering,
   g: ConvGeometry,
-  operands: Operands,
+  operands: ConvOperands,
   weight: () => DeviceTensor,
   constant: { readonly key: string; readonly value: HostTensor } | undefined,
 ): void {
@@ -64,16 +65,28 @@ export function convolve(
     convolveDirect(l, g, operands, weight());
     return;
   }
-  const key = `${constant.key}:packed${g.transposed ? " transposed" : ""}`;
-  convolvePacked(
-    l,
-    g,
-    operands,
-    l.constant(key, () => packWeights(constant.value.data, g)),
-  );
+  const layout = suitsPacked(g, l.subgroups) ? "packed" : "tiled";
+  const key = `${constant.key}: ${layout}${g.transposed ? ", transposed" : ""}`;
+  const weights = l.constant(key, () => layoutWeights(constant.value.data, g, l.subgroups));
+  convolveLaidOut(l, g, operands, weights);
 }
 
-function convolveDirect(l: Target, g: ConvGeometry, o: Operands, weight: DeviceTensor): void {
+/**
+ * Shape of weights in the layout that `convolveLaidOut` takes on an adapter with such subgroups.
+ */
+export const laidOutShape = (g: ConvGeometry, subgroups: number): number[] =>
+  suitsPacked(g, subgroups) ? packedShape(g) : tiledShape(g);
+
+/** Weights as ONNX stores them in that layout. */
+export const layoutWeights = (w: ArrayLike<number>, g: ConvGeometry, subgroups: number): HostTensor =>
+  suitsPacked(g, subgroups) ? packWeights(w, g) : tileWeights(w, g);
+
+/** A convolution with weights in that layout, whatever their number. */
+export function convolveLaidOut(l: ConvTarget, g: ConvGeometry, o: ConvOperands, weights: DeviceTensor): void {
+  (suitsPacked(g, l.subgroups) ? convolvePacked : convolveTiled)(l, g, o, weights);
+}
+
+function convolveDirect(l: ConvTarget, g: ConvGeometry, o: ConvOperands, weight: DeviceTensor): void {
   l.dispatch({
     shader: "conv_direct",
     constants: { TRANSPOSED: g.transposed ? 1 : 0 },
@@ -85,8 +98,8 @@ function convolveDirect(l: Target, g: ConvGeometry, o: Operands, weight: DeviceT
   });
 }
 
-/** With weights packed by `packWeights`. */
-export function convolvePacked(l: Target, g: ConvGeometry, o: Operands, packed: DeviceTensor): void {
+/** With weights from `tileWeights`. */
+function convolveTiled(l: ConvTarget, g: ConvGeometry, o: ConvOperands, packed: DeviceTensor): void {
   const pixels = g.batch * g.output[0] * g.output[1];
   const [x, z] = spread(Math.ceil(pixels / (WORKGROUP * PIXELS)));
   l.dispatch({
@@ -102,18 +115,13 @@ export function convolvePacked(l: Target, g: ConvGeometry, o: Operands, packed: 
 
 const packedOutputs = (g: ConvGeometry): number => Math.ceil(g.outputs / TILE) * TILE;
 
-/** Shape of what `packWeights` makes: [group][tap][channel][output, padded to a multiple of the tile]. */
-export const packedShape = (g: ConvGeometry): number[] => [
-  g.groups,
-  g.kernel[0] * g.kernel[1],
-  g.channels,
-  packedOutputs(g),
-];
+/** Shape of what `tileWeights` makes: [group][tap][channel][output, padded to a multiple of the tile]. */
+const tiledShape = (g: ConvGeometry): number[] => [g.groups, g.kernel[0] * g.kernel[1], g.channels, packedOutputs(g)];
 
-/** Weights as ONNX stores them to `packedShape`, padded with zeros. */
-export function packWeights(w: ArrayLike<number>, g: ConvGeometry): HostTensor {
+/** Weights as ONNX stores them to `tiledShape`, padded with zeros. */
+function tileWeights(w: ArrayLike<number>, g: ConvGeometry): HostTensor {
   const taps = g.kernel[0] * g.kernel[1];
-  const shape = packedShape(g);
+  const shape = tiledShape(g);
   const width = packedOutputs(g);
   const data = new Float32Array(sizeOf(shape));
   const { groups, outputs, channels, transposed } = g;

@@ -1,0 +1,95 @@
+/**
+ * The fast convolution: input packed with its padding, four channels to a vec4, then shaders/conv_packed.wgsl. A
+ * transposed convolution of stride 1 is a plain one with the kernel turned round, and comes here too.
+ */
+import { sizeOf, type HostTensor } from "../graph/graph.ts";
+import type { ConvGeometry, ConvOperands, ConvTarget } from "./convolve.ts";
+import { spread, type DeviceTensor } from "./operator.ts";
+
+/** Output channels and pixels that a lane computes, and lanes a workgroup, as the shader has them. */
+const TILE = 16;
+const PIXELS = 4;
+const WORKGROUP = 8;
+
+const fours = (g: ConvGeometry): number => Math.ceil(g.channels / 4);
+const packedOutputs = (g: ConvGeometry): number => Math.ceil(g.outputs / TILE) * TILE;
+
+/** The pads with which a plain gather does the same; negative where there is none. */
+const plainPads = (g: ConvGeometry): readonly [number, number] =>
+  g.transposed
+    ? [g.dilations[0] * (g.kernel[0] - 1) - g.pads[0], g.dilations[1] * (g.kernel[1] - 1) - g.pads[1]]
+    : g.pads;
+
+/** Whether this kernel can do it, and gains by it: a tile of output channels must not be mostly empty. */
+export function suitsPacked(g: ConvGeometry, subgroups: number): boolean {
+  const plain = !g.transposed || (g.strides[0] === 1 && g.strides[1] === 1);
+  return subgroups >= WORKGROUP && plain && g.outputs >= TILE / 2 && plainPads(g).every((p) => p >= 0);
+}
+
+/** [group][tap][four][output, padded to a multiple of the tile][4] */
+export const packedShape = (g: ConvGeometry): number[] => [
+  g.groups,
+  g.kernel[0] * g.kernel[1],
+  fours(g),
+  packedOutputs(g),
+  4,
+];
+
+/** Weights as ONNX stores them to `packedShape`, zeros where there are none. */
+export function packWeights(w: ArrayLike<number>, g: ConvGeometry): HostTensor {
+  const shape = packedShape(g);
+  const data = new Float32Array(sizeOf(shape));
+  const { groups, outputs, channels, transposed } = g;
+  const taps = g.kernel[0] * g.kernel[1];
+  const width = packedOutputs(g);
+  const outputStep = (transposed ? 1 : channels) * taps;
+  const channelStep = (transposed ? outputs : 1) * taps;
+  for (let group = 0; group < groups; group++) {
+    for (let o = 0; o < outputs; o++) {
+      for (let c = 0; c < channels; c++) {
+        const source = group * outputs * channels * taps + o * outputStep + c * channelStep;
+        for (let tap = 0; tap < taps; tap++) {
+          const k = transposed ? taps - 1 - tap : tap;
+          const four = ((group * taps + k) * fours(g) + (c >> 2)) * width + o;
+          data[4 * four + (c & 3)] = w[source + tap] ?? 0;
+        }
+      }
+    }
+  }
+  return { type: "float32", shape, data };
+}
+
+/** @param weights packed by `packWeights` */
+export function convolvePacked(l: ConvTarget, g: ConvGeometry, o: ConvOperands, weights: DeviceTensor): void {
+  const [padTop, padLeft] = plainPads(g);
+  const [strideY, strideX] = g.transposed ? [1, 1] : g.strides;
+  const span = (axis: 0 | 1, stride: number) =>
+    (g.output[axis] - 1) * stride + (g.kernel[axis] - 1) * g.dilations[axis] + 1;
+  const [height, width] = [span(0, strideY), span(1, strideX)];
+  const count = g.batch * g.groups * fours(g) * height * width;
+  const packed = l.scratch(4 * count);
+  l.dispatch({
+    shader: "conv_pack",
+    params: [count, g.channels, fours(g), ...g.input, padTop, padLeft, height, width],
+    reads: [o.input.slot],
+    writes: [packed],
+    workgroups: spread(Math.ceil(count / 32)),
+    label: `${o.label}: packing`,
+  });
+  const outPlane = g.output[0] * g.output[1];
+  const [x, z] = spread(Math.ceil((g.batch * outPlane) / (WORKGROUP * PIXELS)));
+  l.dispatch({
+    shader: "conv_packed",
+    constants: { WORKGROUP },
+    params: [
+      ...[g.batch * outPlane, fours(g), g.outputs, g.groups],
+      ...[width, height * width, g.output[1], outPlane],
+      ...[...g.kernel, strideY, strideX],
+      ...[...g.dilations, packedOutputs(g), o.bias === undefined ? 0 : 1],
+    ],
+    reads: [packed, weights.slot, (o.bias ?? weights).slot],
+    writes: [o.output.slot],
+    workgroups: [x, (packedOutputs(g) / TILE) * g.groups, z],
+    label: o.label,
+  });
+}
