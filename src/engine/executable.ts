@@ -151,10 +151,14 @@ export class Executable implements Disposable {
   /** The named results of the last run. */
   async read(names: readonly string[]): Promise<Map<string, Float32Array>> {
     const tensors = names.map((n): DeviceTensor => must(this.plan.results.get(n), `result ${n}`));
+    // No kernel writes a tensor without elements, and it has no memory.
+    const stored = tensors.filter((t) => sizeOf(t.shape) > 0);
     const raw = await this.#gpu.read(
-      tensors.map((t) => ({ buffer: this.#bufferOf(t.slot.id), bytes: 4 * sizeOf(t.shape) })),
+      stored.map((t) => ({ buffer: this.#bufferOf(t.slot.id), bytes: 4 * sizeOf(t.shape) })),
     );
-    return new Map(names.map((n, i) => [n, new Float32Array(must(raw[i], n))]));
+    return new Map(
+      names.map((n, i) => [n, new Float32Array(raw[stored.indexOf(must(tensors[i], n))] ?? new ArrayBuffer(0))]),
+    );
   }
 
   [Symbol.dispose](): void {
