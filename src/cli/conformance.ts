@@ -6,7 +6,7 @@ import { readModelFile } from "../files.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { buildGraph, hostTensor } from "../graph/build.ts";
 import type { Graph, HostTensor } from "../graph/graph.ts";
-import type { OnnxTensor } from "../onnx/model.ts";
+import type { OnnxModel, OnnxTensor } from "../onnx/model.ts";
 import { readTensor } from "../onnx/tensor.ts";
 import { evaluate } from "./evaluate.ts";
 
@@ -52,6 +52,7 @@ export async function runCase(gpu: Gpu, dir: string, name: string): Promise<Case
     const folder = join(dir, name);
     const model = readModelFile(join(folder, "model.onnx"));
     const graph = buildGraph(model);
+    refuseOtherOutputs(model);
     const sets = readdirSync(folder).filter((entry) => entry.startsWith("test_data_set_"));
     if (sets.length === 0) return { name, status: "fail", reason: "it has no test_data_set_*", max_abs_diff: null };
     for (const set of sets.sort()) {
@@ -77,6 +78,18 @@ export async function runCase(gpu: Gpu, dir: string, name: string): Promise<Case
     const [reason = ""] = error.message.split("\n");
     return { name, status: declared ? "unsupported" : "fail", reason: `${error.code}: ${reason}`, max_abs_diff: worst };
   }
+}
+
+/** Inputs are checked when the graph is built. */
+function refuseOtherOutputs(model: OnnxModel): void {
+  const other = model.outputs.find((output) => output.dataType === "none");
+  if (other === undefined) return;
+  throw new UnbraidError(
+    "unsupported",
+    "TYPE_UNSUPPORTED",
+    `the graph's output "${other.name}" is a sequence, map or optional, which is not supported`,
+    "Export the model with tensors as outputs.",
+  );
 }
 
 interface DataSet {

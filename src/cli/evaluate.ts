@@ -61,7 +61,7 @@ function bind(gpu: Gpu, graph: Graph, inputs: Tensors, outputs: readonly string[
     } catch (error) {
       const again = error instanceof UnbraidError && ["UNSUPPORTED_NODE", "OPERATOR_HOST_ONLY"].includes(error.code);
       if (!again) throw error;
-      refusal ??= error; // the first says what the network as it is lacks
+      refusal = error; // the last, with everything known, says what is lacking whatever the inputs
     }
   }
   throw refusal;
