@@ -125,24 +125,24 @@ export class Gpu implements Disposable {
     return result;
   }
 
-  /** Runs `work` and turns any validation, memory or internal error that it caused into an UnbraidError. */
-  async scoped<T>(what: string, work: () => T | Promise<T>): Promise<T> {
+  /**
+   * Runs `work` and turns any validation, memory or internal error that it caused into an UnbraidError. Scopes are a
+   * stack of the device's, so `work` is synchronous: nothing else can come between them.
+   */
+  async scoped<T>(what: string, work: () => T): Promise<T> {
     const filters = ["validation", "out-of-memory", "internal"] as const;
     for (const f of filters) this.device.pushErrorScope(f);
-    let result: T | undefined;
-    let thrown: unknown;
-    let ok = true;
+    let popped: Promise<(GPUError | null)[]>;
+    let result: T;
     try {
-      result = await work();
-    } catch (e) {
-      thrown = e;
-      ok = false;
+      result = work();
+    } finally {
+      popped = Promise.all(filters.map(() => this.device.popErrorScope()));
+      popped.catch(() => undefined); // where `work` throws, its own error is the one to report
     }
-    const errors = await this.settle(Promise.all(filters.map(() => this.device.popErrorScope())));
-    const first = errors.find((e) => e !== null);
-    if (first) throw errorFrom(first, what);
-    if (!ok) throw thrown;
-    return result as T;
+    const error = (await this.settle(popped)).find((e) => e !== null);
+    if (error) throw errorFrom(error, what);
+    return result;
   }
 
   /**
