@@ -1,0 +1,107 @@
+/**
+ * Unbraid as a library, for browsers and Node alike: nothing here needs `node:*` or a package of native code. A WebGPU
+ * device comes from the caller (`Gpu.open(adapter)` or `Gpu.borrow(device)`); `unbraid/node` opens one in Node.
+ *
+ * @example
+ * const adapter = await navigator.gpu.requestAdapter();
+ * using gpu = await Gpu.open(adapter);
+ * using session = new Session(gpu, buildGraph(decodeModel(bytes)));
+ * const outputs = await session.run(new Map([["input", { type: "float32", shape: [1, 3, 224, 224], data }]]));
+ */
+
+export { EXIT_CODES, UnbraidError, type ErrorKind } from "./errors.ts";
+
+// ONNX files: reading without loss, editing their own bytes.
+export { decodeModel } from "./onnx/decode.ts";
+export { editModel, freshName, type ModelEdits, type NewNode, type NewTensor, type NodeRename } from "./onnx/edit.ts";
+export type {
+  DataTypeName,
+  ExternalReader,
+  OnnxAttribute,
+  OnnxModel,
+  OnnxNode,
+  OnnxTensor,
+  OnnxValueInfo,
+} from "./onnx/model.ts";
+
+// The network as typed data, its Conv layers, and splitting them.
+export { buildGraph, nodeNames } from "./graph/build.ts";
+export { batchShape, classifierOf, type Classifier } from "./graph/classifier.ts";
+export { assertSplittable, convLayers, findLayer, type ConvLayer } from "./graph/conv-layers.ts";
+export type {
+  AttributeValue,
+  ElementType,
+  Graph,
+  GraphInput,
+  GraphNode,
+  HostTensor,
+  InferRule,
+  ShapedGraph,
+  ValueInfo,
+} from "./graph/graph.ts";
+export { inferShapes, unsupportedNodes, type Unsupported } from "./graph/infer.ts";
+export { splitLayer, type ChannelSplit, type LayerSplit, type SplitPart, type SplitRequest } from "./graph/surgery.ts";
+/** The table that `inferShapes` and `unsupportedNodes` take: every operator that is implemented. */
+export { inferRule } from "./kernels/table.ts";
+
+// Running networks, forward and backward.
+export { Executable } from "./engine/executable.ts";
+export { gradientName, makePlan, seedName, type Extension, type Plan, type PlanRequest } from "./engine/plan.ts";
+export { Session } from "./engine/session.ts";
+export { Gpu } from "./gpu/gpu.ts";
+
+// Studies: relevance, importance and average relevance vectors over many images.
+export { AverageRelevance, relevanceVector, type ArvForm } from "./relevance/arv.ts";
+export { listDigest, type ListedImage } from "./relevance/digest.ts";
+export { assertSameStudy, assertStudyMatches, mergeStudies } from "./relevance/merge.ts";
+export { RelevancePass, type PassOptions, type PassResult } from "./relevance/pass.ts";
+export { runStudy, type ImageBatch, type StudyProgress, type StudyRun } from "./relevance/run-study.ts";
+export { decodeStudy, encodeStudy, STUDY_FORMAT_VERSION, studiesEqual } from "./relevance/study-file.ts";
+export { studyLayer } from "./relevance/study-layer.ts";
+export {
+  accumulate,
+  accumulatorBytes,
+  countsOf,
+  createStudy,
+  imagesOf,
+  isComplete,
+  type SkippedImage,
+  type Study,
+  type StudyBatch,
+  type StudyLayer,
+  type StudyMeta,
+} from "./relevance/study.ts";
+
+// Polysemantic channels: finding, splitting, verifying.
+export { findPairs, pairsCsv, type Findings, type FindOptions, type Pair } from "./channels/find.ts";
+export { splitWeights, type Parts } from "./channels/parts.ts";
+export { ResponsePass, type ResponseOptions } from "./channels/responses.ts";
+export { chooseOfficialRho, chooseRho, RHOS, threeFolds, type Folds, type RhoChoice } from "./channels/rho.ts";
+export {
+  setsFromStudy,
+  setsFromText,
+  setsToText,
+  sourceSets,
+  type SetRule,
+  type SetsRequest,
+  type SourceSets,
+} from "./channels/sets.ts";
+export {
+  planSplits,
+  ROWS_AT_ONCE,
+  type ClassImages,
+  type PlannedSplit,
+  type SplitPlanning,
+  type SplitTarget,
+} from "./channels/split-run.ts";
+export { verify, type SecondOpinion, type Verification, type VerifyOptions } from "./channels/verify.ts";
+
+// Preprocessing as torchvision does it, on pixels that are decoded already.
+export { preprocess, type PreprocessSpec, type RgbImage } from "./images/preprocess.ts";
+export {
+  mergePreprocess,
+  parsePreprocess,
+  PRESETS,
+  type PreprocessOptions,
+  type PresetName,
+} from "./images/presets.ts";
