@@ -10,6 +10,7 @@ import { convolveLaidOut, laidOutShape, layoutWeights, type ConvGeometry } from 
 import { spread } from "../kernels/operator.ts";
 import { tapSums } from "../relevance/pass.ts";
 import { tapsOf, type StudyLayer } from "../relevance/study.ts";
+import { sideConvolution } from "./side-convolution.ts";
 
 export interface ResponseOptions {
   readonly layer: ConvLayer;
@@ -48,21 +49,7 @@ export class ResponsePass implements Disposable {
 
   static async open(session: Session, options: ResponseOptions): Promise<ResponsePass> {
     const { layer, geometry: g, batch, rows, input, imageShape } = options;
-    const plane = (shape: readonly number[]): [number, number] =>
-      shape.length === 3 ? [1, shape[2] ?? 1] : [shape[2] ?? 1, shape[3] ?? 1];
-    const conv: ConvGeometry = {
-      batch,
-      groups: 1,
-      channels: g.inChannels,
-      outputs: rows,
-      input: plane(layer.inputShape),
-      output: plane(layer.outputShape),
-      kernel: g.kernel,
-      strides: g.strides,
-      dilations: g.dilations,
-      pads: [g.pads[0], g.pads[1]],
-      transposed: false,
-    };
+    const conv = sideConvolution(layer, g, batch, rows);
     const executable = await session.prepare({
       inputs: new Map([[input, [batch, ...imageShape]]]),
       outputs: [],

@@ -52,6 +52,9 @@ function officialSets(vectors: readonly Float64Array[], rho: number): SourceSets
   });
 }
 
+/** Sets are written with one character an input channel, and there are letters for the subsets of so many. */
+const MAX_CONCEPTS = 5;
+
 export interface SetsRequest {
   readonly channel: number;
   /** One a concept. */
@@ -107,6 +110,13 @@ function checkRequest(study: Study, channel: number, classes: readonly number[],
       "CLASS_RANGE",
       `A split needs two or more different classes, not ${classes.join(",") || "none"}.`,
       "Pass for instance --classes 3,17.",
+    );
+  if (classes.length > MAX_CONCEPTS)
+    throw new UnbraidError(
+      "usage",
+      "CLASS_RANGE",
+      `A split takes at most ${MAX_CONCEPTS} classes, not ${classes.length}.`,
+      "Choose fewer classes.",
     );
   if (!(rho >= 0 && rho <= 1))
     throw new UnbraidError(

@@ -28,7 +28,11 @@ export interface PlannedSplit extends SplitTarget {
     readonly rhos: readonly number[];
     readonly scores: readonly number[];
   };
-  /** The log-ratio score on images that took no part in the choice, and how many of each class there are. */
+  /**
+   * The log-ratio score, at the chosen rho, of the sets that the first third of the images gives, on the third that took
+   * part neither in them nor in the choice; and how many of each class that third has. (The split itself is made of the
+   * sets that all of the study's images give.)
+   */
   readonly heldOut?: { readonly score: number; readonly images: readonly [number, number] };
 }
 
@@ -98,16 +102,18 @@ async function heldOutSplits(p: SplitPlanning, second: SecondPass): Promise<Plan
   const { study, rule } = p;
   const { layer } = study.meta;
   const folds = (t: number) => threeFolds(second.images.count(t));
+  const oriented = rule === "symmetric";
   const means = await meanTapSums(p, second, (t) => folds(t).arv);
   const candidates = p.targets.map(({ channel, classes }) => {
-    const form = rule === "official" ? "official" : "oriented";
+    const form = oriented ? "oriented" : "official";
     const vectors = classes.map((t) => relevanceVector(layer, must(means.get(t), "mean"), channel, form));
     return RHOS.map((rho) => sourceSets(vectors, rho, rule));
   });
-  const chosen = (await respond(p, second, candidates, true, (t) => folds(t).choose)).map((r) => chooseRho(r));
+  const chosen = (await respond(p, second, candidates, oriented, (t) => folds(t).choose)).map((r) => chooseRho(r));
+  // The report is on the sets that the first part of the images made: the study's ARVs have seen its images too.
+  const chosenSets = chosen.map(({ index }, i) => [must(candidates[i]?.[index], "sets")]);
+  const reports = await respond(p, second, chosenSets, oriented, (t) => folds(t).report);
   const final = p.targets.map((t, i) => setsFromStudy(study, { ...t, rho: must(chosen[i], "choice").rho, rule }));
-  const finals = final.map((sets) => [sets]);
-  const reports = await respond(p, second, finals, true, (t) => folds(t).report);
   return p.targets.map((target, i) => {
     const { rho, scores } = must(chosen[i], "choice");
     const [on1, on2] = must(reports[i], "report").map((r) => must(r[0], "responses"));
@@ -209,7 +215,10 @@ async function respond(
   return found;
 }
 
-/** D1 and D2 of a channel as rows over all input channels of the layer, [I, K] each. */
+/**
+ * D1 and D2 of a channel as rows over all input channels of the layer, [I, K] each. Without the bias, which a split copies
+ * to both: what is chosen with them must not depend on whether a BatchNormalization was folded into the file.
+ */
 function partRows(layer: StudyLayer, channel: number, sets: SourceSets, oriented: boolean): Float32Array[] {
   const taps = tapsOf(layer);
   const { first } = inputsOf(layer, channel);

@@ -19,11 +19,11 @@ import type { Executable } from "../engine/executable.ts";
 import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
 import { sizeOf } from "../graph/graph.ts";
-import { convolveLaidOut, layoutWeights, type ConvGeometry } from "../kernels/convolve.ts";
-import { f32, spread } from "../kernels/operator.ts";
-import { unaryCode } from "../kernels/unary-host.ts";
+import { convolveLaidOut, layoutWeights } from "../kernels/convolve.ts";
+import { dispatchAbsolute } from "../kernels/unary.ts";
 import type { ImageBatch } from "../relevance/run-study.ts";
 import { tapsOf, type StudyLayer } from "../relevance/study.ts";
+import { sideConvolution } from "./side-convolution.ts";
 
 /** The other engine's logits for both networks: onnxruntime where it is installed. */
 export interface SecondOpinion {
@@ -78,9 +78,11 @@ export async function verify(o: VerifyOptions): Promise<Verification> {
       boundDispatches(x, o);
     },
   });
-  const after = await o.after.prepare(request);
+  let after: Executable | undefined;
   const tally = new Tally(o);
   try {
+    const split = await o.after.prepare(request);
+    after = split;
     for await (const batch of o.batches) {
       o.signal?.throwIfAborted();
       const n = batch.labels.length;
@@ -91,7 +93,7 @@ export async function verify(o: VerifyOptions): Promise<Verification> {
         return e.read(names);
       };
       const first = await o.before.exclusively(() => run(before, [...request.outputs, BOUND]));
-      const second = await o.after.exclusively(() => run(after, request.outputs));
+      const second = await o.after.exclusively(() => run(split, request.outputs));
       tally.layer(
         n,
         must(first.get(o.layer.output), "z"),
@@ -105,7 +107,7 @@ export async function verify(o: VerifyOptions): Promise<Verification> {
     }
   } finally {
     o.before.release(before);
-    o.after.release(after);
+    if (after !== undefined) o.after.release(after);
   }
   return tally.result();
 }
@@ -117,25 +119,11 @@ function boundDispatches(
 ): void {
   const { layer, geometry: g, batch } = o;
   const channels = [...o.concepts.keys()];
-  const plane = (shape: readonly number[]): [number, number] =>
-    shape.length === 3 ? [1, shape[2] ?? 1] : [shape[2] ?? 1, shape[3] ?? 1];
-  const conv: ConvGeometry = {
-    ...{ batch, groups: 1, channels: g.inChannels, outputs: channels.length, transposed: false },
-    ...{ input: plane(layer.inputShape), output: plane(layer.outputShape) },
-    ...{ kernel: g.kernel, strides: g.strides, dilations: g.dilations, pads: [g.pads[0], g.pads[1]] },
-  };
+  const conv = sideConvolution(layer, g, batch, channels.length);
   const source = x.value(layer.input);
   const count = sizeOf(source.shape);
   const magnitude = x.scratch(count);
-  x.dispatch({
-    shader: "unary",
-    constants: { OP: unaryCode("Abs") },
-    params: [Math.ceil(count / 4), f32(0), f32(0), f32(0), f32(Infinity), f32(NaN)],
-    reads: [source.slot],
-    writes: [magnitude],
-    workgroups: spread(Math.ceil(count / 256)),
-    label: "|x|",
-  });
+  dispatchAbsolute(x, source.slot, count, magnitude);
   const taps = tapsOf(g);
   const groupSize = g.inChannels / g.groups;
   const rows = new Float32Array(channels.length * g.inChannels * taps);

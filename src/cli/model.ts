@@ -109,5 +109,5 @@ function inferPartly(graph: Graph, shapes: ReadonlyMap<string, readonly number[]
   }
   const constants = new Map(graph.constants);
   for (const [name, { value }] of values) if (value !== undefined) constants.set(name, value);
-  return { ...graph, constants, values };
+  return { ...graph, constants, values, stored: graph.constants };
 }

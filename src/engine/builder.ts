@@ -1,6 +1,7 @@
 /** Collects the dispatches of a plan while operators are lowered, and the slots that they touch. */
 import { invariant, must } from "../errors.ts";
 import { sizeOf, type HostTensor, type ShapedGraph } from "../graph/graph.ts";
+import { tensorKey } from "../graph/identity.ts";
 import type { DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
 
 /** Where a slot's contents come from and how long they must last. */
@@ -56,7 +57,7 @@ export class PlanBuilder {
     if (tensor === undefined) {
       const info = must(this.graph.values.get(name), `value ${name}`);
       const constant = info.value;
-      if (constant !== undefined) tensor = this.constant(name, () => constant, constant.shape);
+      if (constant !== undefined) tensor = this.constant(tensorKey(constant), () => constant, constant.shape);
       else if (this.graph.inputs.some((i) => i.name === name)) tensor = this.input(name, info.shape);
       else tensor = this.tensor(info.shape);
       this.#tensors.set(name, tensor);
@@ -74,6 +75,10 @@ export class PlanBuilder {
     this.#tensors.set(name, { slot: tensor.slot, shape: must(this.graph.values.get(name), name).shape });
   }
 
+  /**
+   * A constant of the session's weight store. The key must say all that the data depends on: it holds for every plan of
+   * the session, whatever its shapes. `tensorKey` stands for a tensor of the graph.
+   */
   constant(key: string, make: () => HostTensor, shape?: readonly number[]): DeviceTensor {
     let tensor = this.#constants.get(key);
     if (tensor === undefined) {

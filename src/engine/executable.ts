@@ -48,7 +48,8 @@ export class Executable implements Disposable {
         }),
       ),
     );
-    await gpu.scoped("allocating the network's memory", () => {
+    const before = this.#weights.keys();
+    const allocation = gpu.scoped("allocating the network's memory", () => {
       const usage = USAGE.storage | USAGE.copyDst | USAGE.copySrc;
       bufferBytes.forEach((bytes, i) => this.#buffers.push(gpu.buffer(bytes, usage, `activations ${i}`)));
       const { offsets, uniforms } = this.#uniforms(calls);
@@ -56,6 +57,13 @@ export class Executable implements Disposable {
         this.#dispatches.push(this.#bind(call, must(pipelines[i], "pipeline"), uniforms, offsets[i] ?? 0));
       });
     });
+    const added = this.#weights.keys();
+    try {
+      await allocation;
+    } catch (e) {
+      this.#weights.rollBack(new Set([...this.#weights.keys()].filter((k) => before.has(k) || !added.has(k))));
+      throw e;
+    }
   }
 
   /** All parameter blocks in one buffer, each at an offset the device allows. */

@@ -30,18 +30,18 @@ function lowering(builder: PlanBuilder, node: GraphNode): Lowering {
 
 /** Forward: every node that `wanted` needs. */
 export function lowerForward(builder: PlanBuilder, wanted: Iterable<string>): void {
-  for (const node of neededNodes(builder.graph, wanted)) {
-    const operator = operators.get(node.opType);
-    if (operator?.forward === undefined) {
-      throw new UnbraidError(
-        "unsupported",
-        "OPERATOR_HOST_ONLY",
-        `${node.opType} "${node.name}" depends on the network's input, but is only supported where its inputs are constant`,
-        "Export the model with fixed shapes, or simplify it (constant folding).",
-      );
-    }
-    operator.forward(lowering(builder, node));
+  const nodes = neededNodes(builder.graph, wanted);
+  const hostOnly = nodes.filter((n) => operators.get(n.opType)?.forward === undefined);
+  if (hostOnly.length > 0) {
+    throw new UnbraidError(
+      "unsupported",
+      "OPERATOR_HOST_ONLY",
+      `these operators are only supported where their inputs are constant, but depend on the network's input: ` +
+        hostOnly.map((n) => `${n.opType} "${n.name}"`).join(", "),
+      "Export the model with fixed shapes, or simplify it (constant folding).",
+    );
   }
+  for (const node of nodes) operators.get(node.opType)?.forward?.(lowering(builder, node));
 }
 
 /** Values that depend on any of `sources`, these included. */

@@ -1,5 +1,5 @@
 /** A plan: the dispatches of one graph for fixed input shapes, and the memory they need. No device is involved yet. */
-import { UnbraidError } from "../errors.ts";
+import { invariant, UnbraidError } from "../errors.ts";
 import { foldBatchNorm } from "../graph/fold-batchnorm.ts";
 import type { Graph, HostTensor } from "../graph/graph.ts";
 import { inferShapes } from "../graph/infer.ts";
@@ -87,7 +87,10 @@ export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Pla
   }
   request.extend?.({
     subgroups,
-    value: (name) => builder.value(name),
+    value: (name) => {
+      invariant(visible.has(name), `${name} is used by an extension, but not visible`);
+      return builder.value(name);
+    },
     gradient: (name) => {
       const g = gradients.get(name);
       if (g === undefined) throw unknownValue(name, [...gradients.keys()]);

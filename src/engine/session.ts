@@ -6,14 +6,20 @@ import { Executable } from "./executable.ts";
 import { gradientName, makePlan, seedName, type PlanRequest } from "./plan.ts";
 import { WeightStore } from "./weights.ts";
 
+/** Each keeps its activations: enough for a full batch, a last one, and a gradient of either. */
+const KEPT_PLANS = 4;
+
 export class Session implements Disposable {
   readonly gpu: Gpu;
   readonly graph: Graph;
   readonly #weights: WeightStore;
   readonly #open = new Set<Executable>();
+  /** The plans of `run` and `gradient` used last, the latest at the end. */
   readonly #cache = new Map<string, Promise<Executable>>();
   /** Runs take turns: two at once would overwrite each other's inputs. */
   #turn: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
+  #closed = false;
 
   /** Borrows `gpu`: disposing the session frees the network's memory and leaves the device open. */
   constructor(gpu: Gpu, graph: Graph) {
@@ -24,11 +30,14 @@ export class Session implements Disposable {
 
   /** Compiles a plan. It stays valid until it is disposed or the session is. */
   async prepare(request: PlanRequest): Promise<Executable> {
-    const executable = await Executable.make(
-      this.gpu,
-      makePlan(this.graph, request, this.gpu.subgroups),
-      this.#weights,
-    );
+    this.#check();
+    const plan = makePlan(this.graph, request, this.gpu.subgroups);
+    const executable = await Executable.make(this.gpu, plan, this.#weights);
+    if (this.#closed) {
+      executable[Symbol.dispose]();
+      this.#weights[Symbol.dispose]();
+    }
+    this.#check();
     this.#open.add(executable);
     return executable;
   }
@@ -46,8 +55,8 @@ export class Session implements Disposable {
    * @returns float32, in each value's shape
    */
   async run(inputs: ReadonlyMap<string, HostTensor>, outputs = this.graph.outputs): Promise<Map<string, HostTensor>> {
-    const executable = await this.#cached(inputs, outputs);
     return this.exclusively(async () => {
+      const executable = await this.#cached(inputs, outputs);
       executable.run(floats(inputs));
       return shaped(executable, await executable.read(outputs), (n) => n);
     });
@@ -65,8 +74,8 @@ export class Session implements Disposable {
     request: { readonly of: string; readonly seed: Float32Array; readonly wrt: readonly string[] },
   ): Promise<Map<string, HostTensor>> {
     const { of, seed, wrt } = request;
-    const executable = await this.#cached(inputs, [], { of, wrt });
     return this.exclusively(async () => {
+      const executable = await this.#cached(inputs, [], { of, wrt });
       executable.run(new Map([...floats(inputs), [seedName(of), seed]]));
       return shaped(executable, await executable.read(wrt.map(gradientName)), gradientName, wrt);
     });
@@ -74,29 +83,54 @@ export class Session implements Disposable {
 
   /** Waits for the runs before it, and lets none begin until `work` is done. */
   exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#turn.then(work);
+    this.#waiting++;
+    const mine = this.#turn
+      .then(() => {
+        this.#check();
+        return work();
+      })
+      .finally(() => {
+        this.#waiting--;
+        if (this.#closed && this.#waiting === 0) this.#free();
+      });
     this.#turn = mine.catch(() => undefined);
     return mine;
   }
 
-  /** One plan is kept for each set of shapes and results that was asked for. */
-  #cached(
+  #check(): void {
+    if (!this.#closed) return;
+    throw new UnbraidError("device", "SESSION_CLOSED", "the session is disposed", "Open a new one.");
+  }
+
+  /** Plans are kept for the few sets of shapes and results that were asked for last. */
+  async #cached(
     inputs: ReadonlyMap<string, HostTensor>,
     outputs: readonly string[],
     gradient?: { of: string; wrt: readonly string[] },
   ): Promise<Executable> {
     const shapes = new Map([...inputs].map(([name, t]) => [name, t.shape]));
     const key = JSON.stringify([[...shapes], outputs, gradient ?? null]);
-    let made = this.#cache.get(key);
-    if (made === undefined) {
-      made = this.prepare({ inputs: shapes, outputs, ...(gradient === undefined ? {} : { gradient }) });
-      this.#cache.set(key, made);
-      made.catch(() => this.#cache.delete(key));
+    const made =
+      this.#cache.get(key) ??
+      this.prepare({ inputs: shapes, outputs, ...(gradient === undefined ? {} : { gradient }) });
+    this.#cache.delete(key);
+    this.#cache.set(key, made);
+    made.catch(() => this.#cache.delete(key));
+    for (const [old, plan] of this.#cache) {
+      if (this.#cache.size <= KEPT_PLANS) break;
+      this.#cache.delete(old);
+      this.release(await plan);
     }
     return made;
   }
 
+  /** Frees the network's memory: at once, or when the run that is under way has ended. No other begins. */
   [Symbol.dispose](): void {
+    this.#closed = true;
+    if (this.#waiting === 0) this.#free();
+  }
+
+  #free(): void {
     for (const executable of this.#open) executable[Symbol.dispose]();
     this.#open.clear();
     this.#cache.clear();

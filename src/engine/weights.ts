@@ -24,6 +24,20 @@ export class WeightStore implements Disposable {
     return buffer;
   }
 
+  /** The keys held now. */
+  keys(): ReadonlySet<string> {
+    return new Set(this.#buffers.keys());
+  }
+
+  /** Drops what was added since `before`: a buffer that failed to be allocated must not be found again. */
+  rollBack(before: ReadonlySet<string>): void {
+    for (const [key, buffer] of this.#buffers) {
+      if (before.has(key)) continue;
+      this.#gpu.release(buffer);
+      this.#buffers.delete(key);
+    }
+  }
+
   [Symbol.dispose](): void {
     for (const buffer of this.#buffers.values()) this.#gpu.release(buffer);
     this.#buffers.clear();

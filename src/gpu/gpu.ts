@@ -147,11 +147,11 @@ export class Gpu implements Disposable {
 
   /**
    * A buffer of at least `bytes` (rounded up to 16). Destroy it with `release`.
-   * @throws UnbraidError GPU_LIMIT when it exceeds what one binding of this adapter can hold
+   * @param limit what one binding of this adapter can hold, unless the buffer is never bound
+   * @throws UnbraidError GPU_LIMIT when it exceeds the limit
    */
-  buffer(bytes: number, usage: number, label: string): GPUBuffer {
+  buffer(bytes: number, usage: number, label: string, limit = this.#bindingLimit): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
-    const limit = Math.min(this.device.limits.maxBufferSize, this.device.limits.maxStorageBufferBindingSize);
     if (size > limit) {
       throw new UnbraidError(
         "device",
@@ -164,6 +164,10 @@ export class Gpu implements Disposable {
     this.allocatedBytes += size;
     this.peakBytes = Math.max(this.peakBytes, this.allocatedBytes);
     return buffer;
+  }
+
+  get #bindingLimit(): number {
+    return Math.min(this.device.limits.maxBufferSize, this.device.limits.maxStorageBufferBindingSize);
   }
 
   release(buffer: GPUBuffer): void {
@@ -223,7 +227,7 @@ export class Gpu implements Disposable {
       offsets.push(total);
       total += Math.ceil(s.bytes / 16) * 16;
     }
-    const staging = this.buffer(total, USAGE.mapRead | USAGE.copyDst, "read-back");
+    const staging = this.buffer(total, USAGE.mapRead | USAGE.copyDst, "read-back", this.device.limits.maxBufferSize);
     try {
       const encoder = this.device.createCommandEncoder();
       sources.forEach((s, i) => {

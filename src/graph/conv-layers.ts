@@ -97,7 +97,11 @@ function describe(graph: ShapedGraph, node: GraphNode): ConvLayer {
   const weights = graph.values.get(weightName)?.value;
   const perGroup = weightShape[1] ?? 0;
   let why = "";
-  if (weights === undefined) why = "its weights are computed, not stored";
+  // Identity passes on the very tensor; whatever computes one makes another.
+  const isStored = (tensor: HostTensor | undefined) => [...graph.stored.values()].some((t) => t === tensor);
+  const bias = graph.values.get(biasName);
+  if (!isStored(weights)) why = "its weights are computed, not stored";
+  else if (bias !== undefined && !isStored(bias.value)) why = "its bias is computed, not stored";
   else if (perGroup === 1)
     why = "each output channel reads one input channel only (depthwise), so there is nothing to divide";
   const names = layerNames(node, weightName, output);
@@ -114,7 +118,7 @@ function describe(graph: ShapedGraph, node: GraphNode): ConvLayer {
     inputShape,
     outputShape,
     weights,
-    bias: graph.values.get(biasName)?.value,
+    bias: bias?.value,
     sign: signs(graph, output, weightShape[0] ?? 0),
     splittable: why === "",
     why,

@@ -22,7 +22,7 @@ export function foldBatchNorm(graph: ShapedGraph, visible: ReadonlySet<string>):
     const conv = producer.get(through);
     const output = bn.outputs[0] ?? "";
     if (conv?.opType !== "Conv" || uses.get(through) !== 1 || visible.has(through)) continue;
-    const folded = fold(graph, conv, bn);
+    const folded = foldedOnce(graph, conv, bn);
     if (folded === undefined) continue;
     const weightName = `${output}:folded weight`;
     const biasName = `${output}:folded bias`;
@@ -50,11 +50,28 @@ export function batchNormScale(graph: ShapedGraph, bn: GraphNode): Float64Array 
   return Float64Array.from(scale.data, (s, c) => s / Math.sqrt((variance.data[c] ?? 0) + epsilon));
 }
 
-function fold(
-  graph: ShapedGraph,
-  conv: GraphNode,
-  bn: GraphNode,
-): { weight: HostTensor; bias: HostTensor } | undefined {
+interface Folded {
+  readonly weight: HostTensor;
+  readonly bias: HostTensor;
+}
+
+/** By weight tensor: plans of one network fold the same pairs again and again, and must get the same tensors. */
+const done = new WeakMap<HostTensor, { readonly from: readonly unknown[]; readonly folded: Folded }[]>();
+
+function foldedOnce(graph: ShapedGraph, conv: GraphNode, bn: GraphNode): Folded | undefined {
+  const weight = graph.constants.get(conv.inputs[1] ?? "");
+  if (weight === undefined) return undefined;
+  const parameters = [conv.inputs[2] ?? "", ...bn.inputs.slice(1)].map((name) => graph.constants.get(name));
+  const from = [...parameters, bn.attributes.get("epsilon")];
+  const known = done.get(weight) ?? [];
+  const same = known.find((k) => k.from.length === from.length && k.from.every((x, i) => x === from[i]));
+  if (same !== undefined) return same.folded;
+  const folded = fold(graph, conv, bn);
+  if (folded !== undefined) done.set(weight, [...known, { from, folded }]);
+  return folded;
+}
+
+function fold(graph: ShapedGraph, conv: GraphNode, bn: GraphNode): Folded | undefined {
   const weight = graph.constants.get(conv.inputs[1] ?? "");
   const hasBias = (conv.inputs[2] ?? "") !== "";
   const bias = graph.constants.get(conv.inputs[2] ?? "");

@@ -47,6 +47,8 @@ export interface ValueInfo {
 
 /** Every value of a graph whose input shapes are known. */
 export interface ShapedGraph extends Graph {
+  /** The constants that the file holds, before any was computed. */
+  readonly stored: ReadonlyMap<string, HostTensor>;
   readonly values: ReadonlyMap<string, ValueInfo>;
 }
 

@@ -68,7 +68,7 @@ export function inferShapes(
     }
     if (!node.outputs.every((name) => name === "" || constants.has(name))) nodes.push(node);
   }
-  return { ...graph, nodes, constants, values };
+  return { ...graph, nodes, constants, values, stored: graph.constants };
 }
 
 function checkedShape(input: GraphInput, shapes: ReadonlyMap<string, readonly number[]>): readonly number[] {

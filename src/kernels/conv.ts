@@ -136,10 +136,6 @@ const reversed = (g: ConvGeometry): ConvGeometry => ({
 
 function operator(resolve: (node: GraphNode, inputs: Inputs) => Resolved): Operator {
   const inputsOf = (l: Lowering): Inputs => [l.info(0), l.info(1), l.info(2)];
-  const weight = (l: Lowering) => {
-    const value = l.info(1)?.value;
-    return value === undefined ? undefined : { key: l.node.inputs[1] ?? "", value };
-  };
   const at = (l: Lowering, k: number) => {
     const tensor = l.input(k);
     if (tensor === undefined) throw modelError(l.node, "INPUT_MISSING", `input ${k} is missing`);
@@ -150,7 +146,7 @@ function operator(resolve: (node: GraphNode, inputs: Inputs) => Resolved): Opera
     forward: (l) => {
       const { geometry } = resolve(l.node, inputsOf(l));
       const operands = { input: at(l, 0), bias: l.input(2), output: l.output(0), label: l.node.name };
-      convolve(l, geometry, operands, () => at(l, 1), weight(l));
+      convolve(l, geometry, operands, () => at(l, 1), l.info(1)?.value);
     },
     gradient: (l: GradientLowering) => {
       const dy = l.outputGradient(0);
@@ -158,7 +154,7 @@ function operator(resolve: (node: GraphNode, inputs: Inputs) => Resolved): Opera
       const { geometry } = resolve(l.node, inputsOf(l));
       if (l.wants(0)) {
         const operands = { input: dy, output: l.inputGradient(0), label: `${l.node.name}: gradient of the input` };
-        convolve(l, reversed(geometry), operands, () => at(l, 1), weight(l));
+        convolve(l, reversed(geometry), operands, () => at(l, 1), l.info(1)?.value);
       }
       weightGradient(l, geometry, dy);
     },

@@ -4,6 +4,7 @@
  */
 import { convolvePacked, packedShape, packWeights, suitsPacked } from "./convolve-packed.ts";
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
+import { tensorKey } from "../graph/identity.ts";
 import { spread, type DeviceTensor, type Lowering } from "./operator.ts";
 
 /** Geometry of one convolution as the kernels see it: always two spatial axes, groups explicit. */
@@ -59,15 +60,15 @@ export function convolve(
   g: ConvGeometry,
   operands: ConvOperands,
   weight: () => DeviceTensor,
-  constant: { readonly key: string; readonly value: HostTensor } | undefined,
+  constant: HostTensor | undefined,
 ): void {
   if (constant === undefined || g.outputs < TILE / 2) {
     convolveDirect(l, g, operands, weight());
     return;
   }
   const layout = suitsPacked(g, l.subgroups) ? "packed" : "tiled";
-  const key = `${constant.key}: ${layout}${g.transposed ? ", transposed" : ""}`;
-  const weights = l.constant(key, () => layoutWeights(constant.value.data, g, l.subgroups));
+  const key = `conv: ${tensorKey(constant)}, ${layout} in ${g.groups} groups${g.transposed ? ", transposed" : ""}`;
+  const weights = l.constant(key, () => layoutWeights(constant.data, g, l.subgroups));
   convolveLaidOut(l, g, operands, weights);
 }
 

@@ -1,6 +1,7 @@
 /** Gather (ONNX opset 1 to 13): slices of a tensor picked by a list of indices along one axis; Pad shares the kernel. */
 import type { GraphNode, HostTensor, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
+import { tensorKey } from "../graph/identity.ts";
 import { intAttr, modelError, requireInput, unsupported } from "./attributes.ts";
 import { allValues, known, newData, worthEvaluating } from "./host.ts";
 import { deviceInput } from "./lowering.ts";
@@ -110,11 +111,11 @@ function gradient(l: GradientLowering): void {
   const g = l.outputGradient(0);
   if (g === undefined || !l.wants(0)) return;
   const p = picking(l.node, infosOf(l));
-  const list = l.info(1)?.value?.data;
+  const value = l.info(1)?.value;
   const indices =
-    list === undefined
+    value === undefined
       ? { slot: deviceInput(l, 1).slot }
-      : { list, key: `${l.node.name}: indices into ${p.size}, inverted` };
+      : { list: value.data, key: `gather: ${tensorKey(value)} into ${p.size}, inverted` };
   pickGradient(l, p, g.slot, indices, l.inputGradient(0).slot);
 }
 

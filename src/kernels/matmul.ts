@@ -155,7 +155,7 @@ const Gemm: Operator = {
 function gradientOfC(l: GradientLowering, dy: DeviceTensor, rows: number, columns: number, beta: number): void {
   const output = l.inputGradient(2);
   const [cRows = 1, cColumns = 1] = [1, 1, ...output.shape].slice(-2);
-  const one = l.constant("one", () => ({ type: "float32", shape: [1], data: Float32Array.of(1) }));
+  const one = l.constant("matmul: one", () => ({ type: "float32", shape: [1], data: Float32Array.of(1) }));
   const ones: View = { slot: one.slot, row: 0, column: 0 };
   const label = `${l.node.name}: gradient of C`;
   let from: View = { slot: dy.slot, row: columns, column: 1 };

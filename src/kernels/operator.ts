@@ -53,7 +53,11 @@ export interface Lowering {
   alias(k: number, from: number): void;
   /** Memory for the length of this node. */
   scratch(elements: number): Slot;
-  /** A constant made from constants (packed or transformed weights), uploaded once for all plans under this key. */
+  /**
+   * A constant made from constants (packed or transformed weights), uploaded once for all plans under this key. The key
+   * must say all that the data depends on; `tensorKey` (graph/identity.ts) stands for a tensor. It begins with a word of
+   * the operator's own.
+   */
   constant(key: string, make: () => HostTensor): DeviceTensor;
   dispatch(call: KernelCall): void;
 }

@@ -122,8 +122,7 @@ function steps(node: GraphNode, inputs: Inputs, mode: keyof typeof sources): { o
   return { out, list };
 }
 
-const key = (l: Lowering, s: Step): string =>
-  `${l.node.name}: pad axis ${s.axis}, ${s.size} to ${s.picked} from ${s.indices[0] ?? 0}`;
+const key = (s: Step): string => `pad: axis ${s.axis} of ${s.size}, ${s.indices.join()}`;
 
 function pickingOperator(mode: keyof typeof sources): Operator {
   const stepsOf = (l: Lowering): Step[] => steps(l.node, infosOf(l), mode).list;
@@ -148,7 +147,7 @@ function pickingOperator(mode: keyof typeof sources): Operator {
       let from = deviceInput(l, 0).slot;
       list.forEach((step, i) => {
         const to = i === list.length - 1 ? l.output(0).slot : l.scratch(step.outer * step.picked * step.inner);
-        const indices = l.constant(key(l, step), (): HostTensor => {
+        const indices = l.constant(key(step), (): HostTensor => {
           return { type: "int64", shape: [step.picked], data: Float64Array.from(step.indices) };
         });
         pick(l, step, from, indices.slot, to);
@@ -166,7 +165,7 @@ function pickingOperator(mode: keyof typeof sources): Operator {
       let from: Slot = g.slot;
       list.forEach((step, i) => {
         const to = i === list.length - 1 ? l.inputGradient(0).slot : l.scratch(step.outer * step.size * step.inner);
-        pickGradient(l, step, from, { list: step.indices, key: `${key(l, step)}, inverted` }, to);
+        pickGradient(l, step, from, { list: step.indices, key: `${key(step)}, inverted` }, to);
         from = to;
       });
     },

@@ -15,8 +15,10 @@ import { unaryCode, unaryFunctions } from "./unary-host.ts";
 export type UnaryParameters = readonly [number, number, number];
 const NONE: UnaryParameters = [0, 0, 0];
 
+type Target = Pick<Lowering, "dispatch"> & { readonly node: { readonly name: string } };
+
 function call(
-  l: Lowering,
+  l: Target,
   name: UnaryName,
   parameters: UnaryParameters,
   elements: number,
@@ -37,6 +39,12 @@ function call(
     workgroups: spread(Math.ceil(fours / 64)),
     label: `${l.node.name}: ${name}${entry === "main" ? "" : ", gradient"}`,
   });
+}
+
+/** to = |from|, for passes beside the network. */
+export function dispatchAbsolute(l: Pick<Lowering, "dispatch">, from: Slot, elements: number, to: Slot): void {
+  const target = { dispatch: l.dispatch, node: { name: "magnitudes" } };
+  call(target, "Abs", NONE, elements, "main", [from], to);
 }
 
 /** output 0 = name(input 0) */

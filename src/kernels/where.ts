@@ -58,7 +58,7 @@ function gradient(l: GradientLowering): void {
   const g = l.outputGradient(0);
   if (g === undefined) return;
   const condition = deviceInput(l, 0);
-  const zero = l.constant("zero", () => ({ type: "float32", shape: [], data: Float32Array.of(0) }));
+  const zero = l.constant("where: zero", () => ({ type: "float32", shape: [], data: Float32Array.of(0) }));
   for (const k of [1, 2]) {
     if (!l.wants(k)) continue;
     const whole = sizeOf(deviceInput(l, k).shape) === sizeOf(g.shape);

@@ -5,7 +5,8 @@
 import { roundToHalf } from "./half.ts";
 
 /**
- * The two ways to decide. "exact": float32 relevances as they come, sums and products in float64, and no channel is
+ * The two ways to decide. "exact": float32 relevances as they come, sums and products in float64 here and in
+ * float32 in shaders/importance.wgsl (the two may differ for a relevance within rounding of the threshold), and no channel is
  * important on an image without positive relevance. "half": the original's float16 steps, by which an image without
  * positive relevance counts every channel whose relevance rounds to 0. A study counts both, so that `find` can do either.
  */

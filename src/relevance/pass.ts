@@ -3,11 +3,12 @@
  * the output and summed to relevance, thresholds and counts by class, tap sums of the layer's input. METHOD.md A1, A2 and
  * B ("One pass finds").
  */
-import { invariant, must } from "../errors.ts";
+import { invariant, must, UnbraidError } from "../errors.ts";
 import type { Executable } from "../engine/executable.ts";
 import { seedName, type Extension } from "../engine/plan.ts";
 import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
+import { tensorKey } from "../graph/identity.ts";
 import { f32, spread, type DeviceTensor } from "../kernels/operator.ts";
 import type { StudyLayer } from "./study.ts";
 import { tapsOf } from "./study.ts";
@@ -23,7 +24,7 @@ export interface PassOptions {
   readonly logitCount: number;
   /** Images a batch; a shorter last batch is filled up with zeros, so that an image's numbers never depend on it. */
   readonly batch: number;
-  /** At most 32. */
+  /** Rising, at most `MAX_TAUS`: those of the study. */
   readonly taus: readonly number[];
 }
 
@@ -42,7 +43,19 @@ const RELEVANCE = "relevance";
 const TAP_SUMS = "tap sums";
 const HITS = "hits";
 const CLASSES = "classes of the batch";
-const MAX_TAUS = 32;
+/** What shaders/importance.wgsl holds. */
+export const MAX_TAUS = 32;
+
+function checkTaus(taus: readonly number[]): void {
+  const rising = taus.every((tau, k) => k === 0 || tau > (taus[k - 1] ?? 0));
+  if (taus.length > 0 && taus.length <= MAX_TAUS && rising) return;
+  throw new UnbraidError(
+    "usage",
+    "OPTION_TAU",
+    `a pass takes 1 to ${MAX_TAUS} rising values of tau, given ${taus.join(", ") || "none"}`,
+    "Pass the taus of the study, which are sorted, and at most so many.",
+  );
+}
 
 export class RelevancePass implements Disposable {
   readonly #session: Session;
@@ -57,7 +70,7 @@ export class RelevancePass implements Disposable {
 
   static async open(session: Session, options: PassOptions): Promise<RelevancePass> {
     const { layer, input, logits, imageShape, batch, taus } = options;
-    invariant(taus.length > 0 && taus.length <= MAX_TAUS, `${taus.length} taus`);
+    checkTaus(taus);
     const executable = await session.prepare({
       inputs: new Map([[input, [batch, ...imageShape]]]),
       outputs: [logits],
@@ -129,7 +142,7 @@ function extend(x: Extension, { layer, geometry, batch, taus }: PassOptions): vo
   const channels = geometry.outChannels;
   const relevance = x.result(RELEVANCE, [batch, channels]);
   const bias = layer.bias;
-  const biasTensor = bias === undefined ? undefined : x.constant(layer.node.inputs[2] ?? "", () => bias);
+  const biasTensor = bias === undefined ? undefined : x.constant(tensorKey(bias), () => bias);
   x.dispatch({
     shader: "relevance",
     params: [batch, channels, z.shape.slice(2).reduce((a, b) => a * b, 1), bias === undefined ? 0 : 1],

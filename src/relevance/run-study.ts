@@ -76,6 +76,7 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
         labels,
         names: batch.items.map((i) => i.path),
         tapSums: result.tapSums,
+        finite: result.relevance,
         importance: { hits: result.hits },
       });
       at = batch.next;

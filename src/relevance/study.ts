@@ -105,6 +105,8 @@ export interface StudyBatch {
   readonly names?: readonly string[];
   /** [n, I, K] float32. */
   readonly tapSums: Float32Array;
+  /** [n, C] relevance that is only checked: hits counted on the GPU do not show that it overflowed. */
+  readonly finite?: Float32Array;
   /** [n, C] float32 relevance, from which importance is decided here; or what the GPU has counted. */
   readonly importance: { readonly relevance: Float32Array } | { readonly hits: readonly ClassHits[] };
 }
@@ -208,6 +210,7 @@ function checkBatch(study: Study, batch: StudyBatch): void {
   invariant(full < 0, `more images of class ${classes[full] ?? ""} than are listed`);
 
   checkFinite(batch, "tap sums", batch.tapSums, sums);
+  if (batch.finite !== undefined) checkFinite(batch, "relevance", batch.finite, layer.outChannels);
   if ("relevance" in batch.importance) {
     invariant(batch.importance.relevance.length === n * layer.outChannels, "relevance of each image");
     checkFinite(batch, "relevance", batch.importance.relevance, layer.outChannels);

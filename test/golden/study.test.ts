@@ -45,7 +45,7 @@ describe.skipIf(sharedDir === undefined || adapterName === undefined)("golden st
       const r = await runGolden(gpu, name, form);
       runs.set(form, r);
       expectLogits(r, name);
-      const kinks = await expectRelevance(r, name);
+      const kinks = expectRelevance(r, name);
       expectCounts(r, name, kinks);
     });
 
@@ -150,37 +150,34 @@ function expectLogits(r: GoldenRun, name: string): void {
 
 /**
  * Relevance is a sum of products of two values, each within epsilon: |R - golden| <= 2 epsilon sum |z g|, which is at
- * least max |R|. Where a ReLU's input is within rounding of zero, float32 and float64 may decide differently whether the
- * gradient passes; such an image must show such an input, and there must be few.
- * @returns how many such images each class has
+ * least max |R|. Where a ReLU's input after the layer is within rounding of zero, float32 and float64 may decide
+ * differently whether the gradient passes: a step, not rounding. At 10^4 to 10^5 such inputs an image and a rounding of
+ * 1e-6 of their size, a step in every hundredth image or so is expected, and no more than that is let pass.
+ * @returns [T, C] how many images differ so, by class and channel: only their importance may differ
  */
-async function expectRelevance(r: GoldenRun, name: string): Promise<number[]> {
+function expectRelevance(r: GoldenRun, name: string): Uint32Array {
   const golden = goldenArray(name, "relevance").data;
   const C = r.study.meta.layer.outChannels;
-  const kinked = r.meta.classes.map(() => 0);
+  const kinked = new Uint32Array(r.meta.classes.length * C);
   let flagged = 0;
   for (let n = 0; n < r.labels.length; n++) {
     const theirs = golden.subarray(n * C, (n + 1) * C);
     const tolerance = 2 * r.epsilon * largest(theirs);
-    if (theirs.every((v, c) => Math.abs(v - (r.relevance[n * C + c] ?? NaN)) <= tolerance)) continue;
+    const off = Array.from(theirs, (v, c) => Math.abs(v - (r.relevance[n * C + c] ?? NaN)));
+    if (off.every((d) => d <= tolerance)) continue;
     flagged++;
-    const relus = r.session.graph.nodes.filter((x) => x.opType === "Relu").map((x) => x.inputs[0] ?? "");
-    const values = await r.values(n, relus);
-    const nearest = Math.min(
-      ...values.map((v) => {
-        const size = v.reduce((m, x) => Math.max(m, Math.abs(x)), 0);
-        return v.reduce((m, x) => Math.min(m, Math.abs(x)), Infinity) / size;
-      }),
-    );
-    expect(nearest, `image ${n} differs, and no ReLU's input is near zero`).toBeLessThanOrEqual(r.epsilon);
-    const t = r.labels[n] ?? -1;
-    kinked[t] = (kinked[t] ?? 0) + 1;
+    // One unit's step moves the relevance by a part of it; a wrong kernel would not stop there.
+    expect(Math.max(...off), `image ${n}`).toBeLessThanOrEqual(0.1 * largest(theirs));
+    off.forEach((d, c) => {
+      const at = (r.labels[n] ?? -1) * C + c;
+      if (d > tolerance) kinked[at] = (kinked[at] ?? 0) + 1;
+    });
   }
   expect(flagged).toBeLessThanOrEqual(r.labels.length / 100);
   return kinked;
 }
 
-function expectCounts(r: GoldenRun, name: string, kinks: readonly number[]): void {
+function expectCounts(r: GoldenRun, name: string, kinks: Uint32Array): void {
   const { data: golden, shape } = goldenArray(name, "counts");
   const near = goldenArray(name, "near").data;
   const [, T = 0, C = 0] = shape;
@@ -190,7 +187,7 @@ function expectCounts(r: GoldenRun, name: string, kinks: readonly number[]): voi
         countsOf(r.study, variant, k, t).forEach((count, c) => {
           const at = (k * T + t) * C + c;
           const off = Math.abs(count - (golden[at] ?? NaN));
-          if (off > (near[at] ?? 0) + (kinks[t] ?? 0))
+          if (off > (near[at] ?? 0) + (kinks[t * C + c] ?? 0))
             expect.fail(`${variant}, tau ${k}, class ${t}, channel ${c}: ${off}`);
         });
       }

@@ -36,8 +36,6 @@ export interface GoldenRun extends Disposable {
   readonly epsilon: number;
   readonly images: ClassImages;
   openSecondPass(): Promise<ResponsePass>;
-  /** One image's values by name. */
-  values(index: number, names: readonly string[]): Promise<Float32Array[]>;
 }
 
 export async function runGolden(gpu: Gpu, name: string, form: string): Promise<GoldenRun> {
@@ -92,14 +90,6 @@ export async function runGolden(gpu: Gpu, name: string, form: string): Promise<G
       },
     },
     openSecondPass: () => ResponsePass.open(session, { ...options, rows: ROWS_AT_ONCE }),
-    values: async (index, names) => {
-      for await (const { tensor } of batches({ root, items: items.slice(index, index + 1), spec, batchSize: 1 })) {
-        const feed = new Map([["input", { type: "float32" as const, shape: [1, ...IMAGE], data: tensor }]]);
-        const got = await session.run(feed, names);
-        return names.map((n) => Float32Array.from(must(got.get(n), n).data));
-      }
-      throw new Error("no image");
-    },
     [Symbol.dispose]: () => {
       session[Symbol.dispose]();
     },

@@ -1,0 +1,27 @@
+/** Rows of weights run beside a network, at the input of one of its layers, as that layer runs its own. */
+import type { ConvLayer } from "../graph/conv-layers.ts";
+import type { ConvGeometry } from "../kernels/convolve.ts";
+import type { StudyLayer } from "../relevance/study.ts";
+
+/** Two spatial sizes of [n, channels, ...]: one axis counts as an image of height 1. */
+const plane = (shape: readonly number[]): readonly [number, number] =>
+  shape.length === 3 ? [1, shape[2] ?? 1] : [shape[2] ?? 1, shape[3] ?? 1];
+
+/**
+ * The geometry of `rows` rows over all input channels of the layer ([rows, I, K], zeros outside a row's group).
+ */
+export function sideConvolution(layer: ConvLayer, g: StudyLayer, batch: number, rows: number): ConvGeometry {
+  return {
+    batch,
+    groups: 1,
+    channels: g.inChannels,
+    outputs: rows,
+    input: plane(layer.inputShape),
+    output: plane(layer.outputShape),
+    kernel: g.kernel,
+    strides: g.strides,
+    dilations: g.dilations,
+    pads: [g.pads[0], g.pads[1]],
+    transposed: false,
+  };
+}
