@@ -54,6 +54,7 @@ export interface SplitPlanning {
   readonly compat?: boolean;
   /** Needed where rho is to be chosen. */
   readonly secondPass?: { readonly pass: ResponsePass; readonly images: ClassImages };
+  /** Targets done of all, in shares of the whole work: the second pass goes over the images in up to three stages. */
   readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
   readonly signal?: AbortSignal;
 }
@@ -90,7 +91,7 @@ type SecondPass = NonNullable<SplitPlanning["secondPass"]>;
 async function officialSplits(p: SplitPlanning, second: SecondPass): Promise<PlannedSplit[]> {
   const { study, rule } = p;
   const candidates = p.targets.map((t) => RHOS.map((rho) => setsFromStudy(study, { ...t, rho, rule })));
-  const responses = await respond(p, second, candidates, false, () => undefined);
+  const responses = await respond(p, second, candidates, false, () => undefined, stageOf(p, 0, 1));
   return p.targets.map((target, i) => {
     const { rho, index, scores } = chooseOfficialRho(must(responses[i], "responses"));
     const sets = must(candidates[i]?.[index], "sets");
@@ -103,16 +104,18 @@ async function heldOutSplits(p: SplitPlanning, second: SecondPass): Promise<Plan
   const { layer } = study.meta;
   const folds = (t: number) => threeFolds(second.images.count(t));
   const oriented = rule === "symmetric";
-  const means = await meanTapSums(p, second, (t) => folds(t).arv);
+  const means = await meanTapSums(p, second, (t) => folds(t).arv, stageOf(p, 0, 3));
   const candidates = p.targets.map(({ channel, classes }) => {
     const form = oriented ? "oriented" : "official";
     const vectors = classes.map((t) => relevanceVector(layer, must(means.get(t), "mean"), channel, form));
     return RHOS.map((rho) => sourceSets(vectors, rho, rule));
   });
-  const chosen = (await respond(p, second, candidates, oriented, (t) => folds(t).choose)).map((r) => chooseRho(r));
+  const chosen = (await respond(p, second, candidates, oriented, (t) => folds(t).choose, stageOf(p, 1, 3))).map((r) =>
+    chooseRho(r),
+  );
   // The report is on the sets that the first part of the images made: the study's ARVs have seen its images too.
   const chosenSets = chosen.map(({ index }, i) => [must(candidates[i]?.[index], "sets")]);
-  const reports = await respond(p, second, chosenSets, oriented, (t) => folds(t).report);
+  const reports = await respond(p, second, chosenSets, oriented, (t) => folds(t).report, stageOf(p, 2, 3));
   const final = p.targets.map((t, i) => setsFromStudy(study, { ...t, rho: must(chosen[i], "choice").rho, rule }));
   return p.targets.map((target, i) => {
     const { rho, scores } = must(chosen[i], "choice");
@@ -132,6 +135,14 @@ async function heldOutSplits(p: SplitPlanning, second: SecondPass): Promise<Plan
   });
 }
 
+/** Progress of stage `k` of `stages` as whole targets. */
+const stageOf =
+  ({ targets, onProgress }: SplitPlanning, k: number, stages: number) =>
+  (share: number): void => {
+    const total = targets.length;
+    onProgress?.({ done: Math.floor((total * (k + share)) / stages), total });
+  };
+
 const classesOf = (targets: readonly SplitTarget[]): number[] =>
   [...new Set(targets.flatMap((t) => t.classes))].sort((a, b) => a - b);
 
@@ -140,12 +151,15 @@ async function meanTapSums(
   p: SplitPlanning,
   { pass, images }: SecondPass,
   positions: (t: number) => readonly number[],
+  stage: (share: number) => void,
 ): Promise<Map<number, Float64Array>> {
   const { layer } = p.study.meta;
   const size = layer.inChannels * tapsOf(layer);
   const rows = pass.pack(new Float32Array(0));
   const means = new Map<number, Float64Array>();
-  for (const t of classesOf(p.targets)) {
+  const classes = classesOf(p.targets);
+  for (const [done, t] of classes.entries()) {
+    stage(done / classes.length);
     const sums = new ExactSums(size);
     let n = 0;
     for await (const batch of images.batches(t, positions(t))) {
@@ -175,6 +189,7 @@ async function respond(
   candidates: readonly (readonly SourceSets[])[],
   oriented: boolean,
   positions: (t: number) => readonly number[] | undefined,
+  stage: (share: number) => void,
 ): Promise<[Responses, Responses][]> {
   const { layer } = p.study.meta;
   const distinct = candidates.map((c) => distinctSets(c));
@@ -188,7 +203,7 @@ async function respond(
     return chunks;
   });
   for (const [done, { t, targets }] of work.entries()) {
-    p.onProgress?.({ done, total: work.length });
+    stage(done / work.length);
     const rows = targets.flatMap((i) =>
       must(distinct[i], "sets").distinct.flatMap((sets) =>
         partRows(layer, must(p.targets[i], "target").channel, sets, oriented),

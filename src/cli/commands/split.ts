@@ -82,7 +82,7 @@ async function run(context: Context): Promise<undefined> {
   checkExternalData(opened, path);
   const targets = splitTargets(context, study);
 
-  const progress = new Progress(out, "groups of pairs", targets.length);
+  const progress = new Progress(out, "channels", targets.length);
   const common = { study, targets, rule, compat, signal: context.signal };
   let planned: PlannedSplit[];
   if (rho !== undefined) planned = await planSplits({ ...common, rho });
