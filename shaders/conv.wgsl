@@ -53,6 +53,7 @@ fn pixel(index: u32, group: u32) -> Pixel {
 }
 
 // Where tap (ky, kx) of a pixel lies in the input's first channel.
+// Conditions are joined by & because && branches: so many branches take SwiftShader minutes and gigabytes to compile.
 fn tap(p: Pixel, ky: u32, kx: u32) -> Tap {
   var y: i32;
   var x: i32;
@@ -62,12 +63,12 @@ fn tap(p: Pixel, ky: u32, kx: u32) -> Tap {
     let h = p.x + params.padLeft - i32(kx * params.dilationX);
     y = v / i32(params.strideY);
     x = h / i32(params.strideX);
-    whole = v >= 0 && h >= 0 && y * i32(params.strideY) == v && x * i32(params.strideX) == h;
+    whole = (v >= 0) & (h >= 0) & (y * i32(params.strideY) == v) & (x * i32(params.strideX) == h);
   } else {
     y = p.y * i32(params.strideY) + i32(ky * params.dilationY) - params.padTop;
     x = p.x * i32(params.strideX) + i32(kx * params.dilationX) - params.padLeft;
   }
-  let valid = p.inside && whole && y >= 0 && x >= 0 && y < i32(params.height) && x < i32(params.width);
+  let valid = p.inside & whole & (y >= 0) & (x >= 0) & (y < i32(params.height)) & (x < i32(params.width));
   return Tap(valid, select(0u, p.start + u32(y) * params.width + u32(x), valid));
 }
 

@@ -4,7 +4,7 @@ import { intAttr, intsAttr, modelError, requireInput, stringAttr, unsupported } 
 import { convolve, type ConvGeometry } from "./convolve.ts";
 import { weightGradient } from "./conv-weight-gradient.ts";
 import type { GradientLowering, Lowering, Operator } from "./operator.ts";
-import { showShape } from "./shape.ts";
+import { checkedShape, showShape } from "./shape.ts";
 import { AUTO_PADS, extent, resolveSpatial } from "./spatial.ts";
 
 type Inputs = readonly (ValueInfo | undefined)[];
@@ -13,6 +13,9 @@ type Pair = readonly [number, number];
 /** Two spatial axes from one or two: a 1-D convolution is one over images of height 1. */
 const pair = (list: readonly number[], filler: number): Pair =>
   list.length === 1 ? [filler, list[0] ?? filler] : [list[0] ?? filler, list[1] ?? filler];
+
+/** What kernels can count: they compute positions in 32-bit integers with a sign. */
+const MOST = 2 ** 31 - 1;
 
 interface Resolved {
   readonly geometry: ConvGeometry;
@@ -30,6 +33,8 @@ function checkRanks(node: GraphNode, x: readonly number[], w: readonly number[],
   }
   if (b !== undefined && b.length !== 1) throw modelError(node, "SHAPE", `bias ${showShape(b)} must have rank 1`);
 }
+
+const tooLarge = (node: GraphNode, what: string) => modelError(node, "ATTRIBUTE", `${what} exceed ${MOST}`);
 
 function resolveConv(node: GraphNode, inputs: Inputs): Resolved {
   const x = requireInput(node, inputs, 0).shape;
@@ -60,7 +65,9 @@ function resolveConv(node: GraphNode, inputs: Inputs): Resolved {
     pads: pair(s.padsBegin, 0),
     transposed: false,
   };
-  return { geometry, shape: [batch, outChannels, ...s.output] };
+  // With one output position a stride of any size passes the checks above, but not the conversion to 32 bits.
+  if (s.strides.some((d) => d > MOST)) throw tooLarge(node, `strides ${showShape(s.strides)}`);
+  return { geometry, shape: checkedShape(node, [batch, outChannels, ...s.output]) };
 }
 
 /** Output size and begin pads as ONNX ConvTranspose defines them, with output_shape, output_padding and auto_pad. */
@@ -89,12 +96,31 @@ function resolveTranspose(node: GraphNode, inputs: Inputs): Resolved {
   const outputShape = intsAttr(node, "output_shape")?.slice(-rank);
   const autoPad = stringAttr(node, "auto_pad", "NOTSET", AUTO_PADS);
   if (strides.some((s) => s < 1) || dilations.some((d) => d < 1)) {
-    throw modelError(node, "ATTRIBUTE", `strides ${showShape(strides)} and dilations must be positive`);
+    throw modelError(
+      node,
+      "ATTRIBUTE",
+      `strides ${showShape(strides)} and dilations ${showShape(dilations)} must be positive`,
+    );
+  }
+  if (explicit.some((p) => p < 0) || outputPadding.some((p) => p < 0)) {
+    throw modelError(
+      node,
+      "ATTRIBUTE",
+      `pads ${showShape(explicit)} and output_padding ${showShape(outputPadding)} must not be negative`,
+    );
+  }
+  if (outputShape !== undefined && outputShape.length !== rank) {
+    throw modelError(
+      node,
+      "ATTRIBUTE",
+      `attribute output_shape must have ${rank} entries, but has ${outputShape.length}`,
+    );
   }
   const begins: number[] = [];
   const sizes = x.slice(2).map((size, axis) => {
     const stride = strides[axis] ?? 1;
     const full = (size - 1) * stride + (outputPadding[axis] ?? 0) + extent(w[axis + 2] ?? 1, dilations[axis] ?? 1);
+    if (full > MOST) throw tooLarge(node, `spatial axis ${axis}: ${full} elements before padding is cut off`);
     const same = autoPad === "SAME_UPPER" || autoPad === "SAME_LOWER";
     const target = outputShape?.[axis] ?? (same ? size * stride : undefined);
     if (target === undefined) {
@@ -103,11 +129,12 @@ function resolveTranspose(node: GraphNode, inputs: Inputs): Resolved {
       return full - begin - end;
     }
     const total = Math.max(0, full - target);
-    // ONNX: SAME_UPPER and explicit output_shape differ in where the odd pad goes.
+    // ONNX: an odd rest is cut off at the end with SAME_UPPER, else (explicit output_shape included) at the beginning.
     begins.push(autoPad === "SAME_UPPER" ? Math.floor(total / 2) : total - Math.floor(total / 2));
     return target;
   });
   if (sizes.some((s) => s < 1)) throw modelError(node, "SHAPE", `the output would be ${showShape(sizes)}`);
+  if (sizes.some((s) => s > MOST)) throw tooLarge(node, `output sizes ${showShape(sizes)}`);
   const geometry: ConvGeometry = {
     batch,
     groups,
@@ -121,7 +148,7 @@ function resolveTranspose(node: GraphNode, inputs: Inputs): Resolved {
     pads: pair(begins, 0),
     transposed: true,
   };
-  return { geometry, shape: [batch, outputs * groups, ...sizes] };
+  return { geometry, shape: checkedShape(node, [batch, outputs * groups, ...sizes]) };
 }
 
 /** The geometry of the gradient with regard to the input: sizes and channels exchanged, the other way of gathering. */

@@ -17,12 +17,16 @@ export interface OperatorCase {
   readonly outputs?: number;
   /** For gradients: of sum(seed * output 0) with regard to these inputs. */
   readonly gradient?: { readonly seed: Float32Array; readonly wrt: readonly number[] };
+  /** As if the adapter's narrowest subgroup had so many lanes: 0 makes kernels do without. The adapter's own unless told. */
+  readonly subgroups?: number;
 }
 
 export interface OperatorResult {
   readonly outputs: readonly HostTensor[];
   /** By input index. */
   readonly gradients: ReadonlyMap<number, HostTensor>;
+  /** Shaders that ran, each once: so that a test of one variant cannot pass by running another. */
+  readonly shaders: ReadonlySet<string>;
 }
 
 /** What buffers are filled with before the run: an element that a kernel leaves out stands out. */
@@ -55,7 +59,7 @@ export async function runOperator(gpu: Gpu, c: OperatorCase): Promise<OperatorRe
     ...(c.gradient === undefined ? {} : { gradient: { of: "out0", wrt: c.gradient.wrt.map(name) } }),
   };
   const weights = new WeightStore(gpu);
-  const plan = makePlan(graph, request, gpu.subgroups);
+  const plan = makePlan(graph, request, c.subgroups ?? gpu.subgroups);
   const executable = await Executable.make(gpu, plan, weights);
   try {
     executable.fill(SENTINEL);
@@ -73,6 +77,7 @@ export async function runOperator(gpu: Gpu, c: OperatorCase): Promise<OperatorRe
     return {
       outputs: outputs.map(tensor),
       gradients: new Map(wrt.map((k) => [k, tensor(gradientName(name(k)))])),
+      shaders: new Set(plan.calls.map((call) => call.shader)),
     };
   } finally {
     executable[Symbol.dispose]();

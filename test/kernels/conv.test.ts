@@ -1,0 +1,442 @@
+/** Conv and ConvTranspose, forward and all gradients, every variant of the kernel, against float64. */
+import { expect, test } from "vitest";
+import { UnbraidError } from "../../src/errors.ts";
+import type { Gpu } from "../../src/gpu/gpu.ts";
+import type { GraphNode } from "../../src/graph/graph.ts";
+import { convolution } from "../../src/kernels/conv.ts";
+import {
+  convForward,
+  convGradients,
+  convTerms,
+  transposeTerms,
+  type ConvAttributes,
+  type Sums,
+} from "../reference/conv.ts";
+import { expectWithin, randomTensor, U } from "../support/numbers.ts";
+import { onAdapters } from "../support/on-adapters.ts";
+import { runOperator, type OperatorResult } from "../support/operator.ts";
+
+interface Case {
+  readonly title: string;
+  readonly x: readonly number[];
+  readonly w: readonly number[];
+  readonly bias?: boolean;
+  readonly attributes?: ConvAttributes;
+}
+
+const convCases: readonly Case[] = [
+  { title: "1x1, 16 to 16 channels", x: [1, 16, 5, 7], w: [16, 16, 1, 1], bias: true },
+  { title: "1x1, stride 2, 15 to 31 channels", x: [2, 15, 7, 6], w: [31, 15, 1, 1], attributes: { strides: [2, 2] } },
+  {
+    title: "3x3, pad 1, 5 to 17 channels",
+    x: [2, 5, 9, 7],
+    w: [17, 5, 3, 3],
+    bias: true,
+    attributes: { pads: [1, 1, 1, 1] },
+  },
+  { title: "3x3, no padding, 4 to 8 channels, batch 5", x: [5, 4, 5, 6], w: [8, 4, 3, 3], bias: true },
+  {
+    title: "3x3/2, uneven pads, 8 to 9 channels",
+    x: [1, 8, 8, 9],
+    w: [9, 8, 3, 3],
+    attributes: { strides: [2, 2], pads: [0, 1, 2, 1] },
+  },
+  {
+    title: "5x5, strides 2 and 1, dilation 2, uneven pads",
+    x: [1, 3, 13, 12],
+    w: [20, 3, 5, 5],
+    bias: true,
+    attributes: { strides: [2, 1], dilations: [1, 2], pads: [3, 0, 1, 4] },
+  },
+  {
+    title: "7x7/2, ResNet's stem in small",
+    x: [2, 3, 15, 13],
+    w: [16, 3, 7, 7],
+    attributes: { strides: [2, 2], pads: [3, 3, 3, 3] },
+  },
+  {
+    title: "2x2 and even strides that leave a rest",
+    x: [1, 4, 9, 10],
+    w: [12, 4, 2, 2],
+    bias: true,
+    attributes: { strides: [2, 3] },
+  },
+  {
+    title: "3x1, dilations 2 and 3",
+    x: [1, 6, 9, 5],
+    w: [18, 6, 3, 1],
+    attributes: { dilations: [2, 3], pads: [2, 0, 2, 0] },
+  },
+  {
+    title: "stride larger than the kernel, dilated",
+    x: [1, 5, 12, 11],
+    w: [8, 5, 2, 2],
+    bias: true,
+    attributes: { strides: [4, 3], dilations: [2, 1], pads: [1, 0, 0, 1] },
+  },
+  { title: "kernel larger than the image", x: [2, 4, 2, 3], w: [8, 4, 5, 5], attributes: { pads: [2, 2, 2, 2] } },
+  { title: "one input, one output channel", x: [2, 1, 6, 5], w: [1, 1, 3, 3], bias: true },
+  { title: "few outputs, 7", x: [1, 9, 6, 5], w: [7, 9, 3, 3], bias: true, attributes: { pads: [1, 1, 1, 1] } },
+  {
+    title: "SAME_UPPER, 4x2/3",
+    x: [1, 3, 7, 8],
+    w: [8, 3, 4, 2],
+    bias: true,
+    attributes: { strides: [2, 3], auto_pad: "SAME_UPPER" },
+  },
+  {
+    title: "SAME_LOWER, 4x2/3",
+    x: [1, 3, 7, 8],
+    w: [8, 3, 4, 2],
+    attributes: { strides: [2, 3], auto_pad: "SAME_LOWER" },
+  },
+  {
+    title: "SAME_LOWER, dilated",
+    x: [1, 3, 7, 8],
+    w: [8, 3, 2, 3],
+    attributes: { dilations: [3, 2], auto_pad: "SAME_LOWER" },
+  },
+  { title: "VALID", x: [1, 3, 7, 8], w: [8, 3, 3, 3], attributes: { strides: [2, 1], auto_pad: "VALID" } },
+  {
+    title: "2 groups of 17 outputs",
+    x: [2, 10, 6, 5],
+    w: [34, 5, 3, 3],
+    bias: true,
+    attributes: { group: 2, pads: [1, 1, 1, 1] },
+  },
+  {
+    title: "4 groups of 8 outputs, stride 2",
+    x: [1, 16, 7, 6],
+    w: [32, 4, 3, 3],
+    attributes: { group: 4, strides: [2, 2], pads: [1, 1, 1, 1] },
+  },
+  {
+    title: "3 groups of 2 outputs",
+    x: [2, 9, 5, 6],
+    w: [6, 3, 3, 2],
+    bias: true,
+    attributes: { group: 3, pads: [1, 0, 1, 1] },
+  },
+  {
+    title: "depthwise, stride 2",
+    x: [2, 9, 8, 7],
+    w: [9, 1, 3, 3],
+    bias: true,
+    attributes: { group: 9, strides: [2, 2], pads: [1, 1, 1, 1] },
+  },
+  {
+    title: "depthwise with 16 outputs a channel",
+    x: [1, 3, 6, 7],
+    w: [48, 1, 3, 3],
+    bias: true,
+    attributes: { group: 3, pads: [1, 1, 1, 1] },
+  },
+  {
+    title: "1-D, 5 taps, stride 2",
+    x: [5, 6, 19],
+    w: [16, 6, 5],
+    bias: true,
+    attributes: { strides: [2], pads: [1, 3] },
+  },
+  {
+    title: "1-D, grouped, dilated",
+    x: [2, 8, 17],
+    w: [20, 4, 3],
+    attributes: { group: 2, dilations: [3], pads: [3, 3] },
+  },
+];
+
+const transposeCases: readonly Case[] = [
+  { title: "1x1", x: [1, 16, 4, 5], w: [16, 16, 1, 1], bias: true },
+  { title: "3x3, 5 to 17 channels", x: [2, 5, 4, 3], w: [5, 17, 3, 3], bias: true },
+  { title: "3x3, pad 1", x: [1, 8, 5, 4], w: [8, 9, 3, 3], attributes: { pads: [1, 1, 1, 1] } },
+  {
+    title: "U-Net's 2x2/2",
+    x: [2, 12, 4, 3],
+    w: [12, 8, 2, 2],
+    bias: true,
+    attributes: { strides: [2, 2] },
+  },
+  {
+    title: "4x4/2, pad 1, DCGAN's",
+    x: [1, 6, 4, 5],
+    w: [6, 16, 4, 4],
+    attributes: { strides: [2, 2], pads: [1, 1, 1, 1] },
+  },
+  {
+    title: "3x3, strides 3 and 2, output_padding, uneven pads",
+    x: [1, 4, 4, 5],
+    w: [4, 10, 3, 3],
+    bias: true,
+    attributes: { strides: [3, 2], output_padding: [2, 1], pads: [1, 0, 0, 2] },
+  },
+  {
+    title: "stride larger than the kernel: outputs that nothing reaches",
+    x: [1, 3, 3, 3],
+    w: [3, 9, 2, 2],
+    bias: true,
+    attributes: { strides: [4, 3] },
+  },
+  { title: "dilated", x: [2, 3, 4, 5], w: [3, 8, 3, 2], attributes: { dilations: [2, 3], strides: [1, 2] } },
+  {
+    title: "dilated, stride 1, padded",
+    x: [1, 8, 5, 6],
+    w: [8, 16, 3, 3],
+    attributes: { dilations: [2, 1], pads: [2, 1, 1, 0] },
+  },
+  {
+    title: "stride 1, pads larger than the kernel reaches",
+    x: [1, 8, 7, 6],
+    w: [8, 8, 2, 2],
+    attributes: { pads: [2, 2, 1, 2] },
+  },
+  {
+    title: "output_shape, odd rest",
+    x: [1, 3, 4, 5],
+    w: [3, 8, 4, 3],
+    bias: true,
+    attributes: { strides: [3, 2], output_shape: [12, 10] },
+  },
+  {
+    title: "output_shape larger than what is reached",
+    x: [1, 3, 3, 3],
+    w: [3, 8, 3, 3],
+    attributes: { strides: [3, 2], output_shape: [10, 8] },
+  },
+  {
+    title: "SAME_UPPER",
+    x: [1, 3, 4, 5],
+    w: [3, 8, 4, 3],
+    bias: true,
+    attributes: { strides: [3, 2], auto_pad: "SAME_UPPER" },
+  },
+  { title: "SAME_LOWER", x: [1, 3, 4, 5], w: [3, 8, 4, 3], attributes: { strides: [3, 2], auto_pad: "SAME_LOWER" } },
+  { title: "VALID", x: [1, 3, 4, 5], w: [3, 8, 4, 3], attributes: { strides: [3, 2], auto_pad: "VALID" } },
+  {
+    title: "2 groups of 16 outputs",
+    x: [2, 6, 4, 3],
+    w: [6, 16, 3, 3],
+    bias: true,
+    attributes: { group: 2, strides: [2, 2], pads: [1, 1, 1, 1] },
+  },
+  { title: "depthwise", x: [2, 5, 4, 3], w: [5, 1, 3, 3], bias: true, attributes: { group: 5, strides: [2, 1] } },
+  {
+    title: "1-D",
+    x: [5, 6, 7],
+    w: [6, 16, 4],
+    bias: true,
+    attributes: { strides: [2], pads: [1, 2], output_padding: [1] },
+  },
+  { title: "1-D, grouped", x: [1, 8, 6], w: [8, 8, 3], attributes: { group: 2, dilations: [2] } },
+];
+
+/**
+ * An element is a sum of n terms, each rounded once as a product (or not, where fma is one operation) and once in every
+ * addition after it, of which there are at most n, whatever the order: (1 + u)^(n + 1) - 1 times the sum of the terms'
+ * sizes (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). The two-stage sums of the weight's and
+ * the bias's gradients are another order of the same additions. 1.01 covers the second order.
+ */
+function expectSums(actual: ArrayLike<number> | undefined, expected: Sums, what: string): void {
+  const bound = (i: number) => 1.01 * ((expected.counts[i] ?? 0) + 1) * U * (expected.sizes[i] ?? 0);
+  expectWithin(actual ?? [], expected.values, bound, what);
+}
+
+const operators = [
+  { opType: "Conv", cases: convCases, terms: convTerms },
+  { opType: "ConvTranspose", cases: transposeCases, terms: transposeTerms },
+] as const;
+
+const attributesOf = (c: Case): Record<string, number | string | readonly number[]> => ({ ...c.attributes });
+
+/** The kernels that read no subgroups run everywhere; those that do, where the adapter has them. */
+const subgroupChoices = (gpu: Gpu): number[] => [...new Set([0, gpu.subgroups])];
+
+onAdapters("convolution", (gpu) => {
+  for (const { opType, cases, terms } of operators) {
+    test.each(cases)(`${opType}, $title`, async (c) => {
+      const x = randomTensor(c.x, 1);
+      const w = randomTensor(c.w, 2);
+      const list = terms(c.x, c.w, c.attributes ?? {});
+      const bias = c.bias === true ? randomTensor([list.shape[1] ?? 0], 3) : undefined;
+      const seed = Float32Array.from(randomTensor([list.shape.reduce((a, b) => a * b, 1)], 4).data);
+      const expected = convForward(list, x.data, w.data, bias?.data);
+      const [dx, dw, db] = convGradients(list, x.data, w.data, seed);
+      const check = (got: OperatorResult, what: string) => {
+        expect(got.outputs[0]?.shape, what).toEqual(list.shape);
+        expectSums(got.outputs[0]?.data, expected, what);
+        expectSums(got.gradients.get(0)?.data, dx, `${what}: gradient of the input`);
+        expectSums(got.gradients.get(1)?.data, dw, `${what}: gradient of the weight`);
+        if (bias !== undefined) expectSums(got.gradients.get(2)?.data, db, `${what}: gradient of the bias`);
+      };
+      const run = {
+        opType,
+        opset: 22,
+        attributes: attributesOf(c),
+        inputs: [x, w, bias],
+        gradient: { seed, wrt: bias === undefined ? [0, 1] : [0, 1, 2] },
+      };
+      const computed = await runOperator(gpu(), run);
+      expect(computed.shaders).toContain("conv_direct");
+      check(computed, "computed weights");
+      for (const subgroups of subgroupChoices(gpu())) {
+        const constant = await runOperator(gpu(), { ...run, constants: [1, 2], subgroups });
+        check(constant, `constant weights, subgroups ${subgroups}`);
+      }
+    });
+  }
+
+  test("every variant has been there", async () => {
+    const shaders = async (outputs: number, subgroups: number, opType = "Conv") => {
+      const w = randomTensor(opType === "Conv" ? [outputs, 4, 3, 3] : [4, outputs, 3, 3], 2);
+      const inputs = [randomTensor([1, 4, 6, 6], 1), w];
+      const attributes = { strides: [2, 2] };
+      const got = await runOperator(gpu(), { opType, opset: 22, attributes, inputs, constants: [1], subgroups });
+      return [...got.shaders];
+    };
+    expect(await shaders(7, 0)).toEqual(["conv_direct"]);
+    expect(await shaders(8, 0)).toEqual(["conv"]);
+    expect(await shaders(8, 0, "ConvTranspose")).toEqual(["conv"]);
+    if (gpu().subgroups < 8) return;
+    expect(await shaders(8, gpu().subgroups)).not.toContain("conv");
+    expect(await shaders(8, gpu().subgroups, "ConvTranspose")).toEqual(["conv_broadcast"]);
+  });
+
+  test("the gradient of the weight over many positions, summed in ranges", async () => {
+    // 2 x 40 x 39 = 3,120 positions: four ranges of 1,024, the last one short.
+    const [x, w] = [randomTensor([2, 2, 40, 39], 1), randomTensor([3, 2, 1, 1], 2)];
+    const list = convTerms(x.shape, w.shape, {});
+    const seed = Float32Array.from(randomTensor([2 * 3 * 40 * 39], 4).data);
+    const [, dw] = convGradients(list, x.data, w.data, seed);
+    const got = await runOperator(gpu(), { opType: "Conv", opset: 11, inputs: [x, w], gradient: { seed, wrt: [1] } });
+    expect(got.shaders).toContain("sum_strided");
+    expectSums(got.gradients.get(1)?.data, dw, "gradient of the weight");
+  });
+
+  test.each([
+    { title: "tiled", w: [16, 5, 3, 3], attributes: { pads: [1, 1, 1, 1] } },
+    { title: "tiled, grouped", w: [20, 5, 3, 3], attributes: { group: 2, strides: [2, 2] } },
+    { title: "depthwise", w: [10, 1, 3, 3], attributes: { group: 10, pads: [1, 1, 1, 1] } },
+  ])("the same image alone and in a batch of 5 gives the same bits: $title", async ({ w, attributes }) => {
+    const channels = (w[1] ?? 1) * (attributes.group ?? 1);
+    const images = randomTensor([5, channels, 7, 6], 5);
+    const weight = randomTensor(w, 6);
+    const bias = randomTensor([w[0] ?? 0], 7);
+    const each = images.data.length / 5;
+    for (const subgroups of subgroupChoices(gpu())) {
+      const run = async (n: number, data: Float32Array) => {
+        const x = { type: "float32", shape: [n, channels, 7, 6], data } as const;
+        const list = convTerms(x.shape, w, attributes);
+        const size = list.shape.reduce((a, b) => a * b, 1);
+        const got = await runOperator(gpu(), {
+          ...{ opType: "Conv", opset: 22, attributes, inputs: [x, weight, bias], constants: [1, 2], subgroups },
+          gradient: { seed: new Float32Array(size).map((_, i) => Math.sin(i % (size / n))), wrt: [0] },
+        });
+        return [got.outputs[0]?.data ?? [], got.gradients.get(0)?.data ?? []].map((d) => Float32Array.from(d));
+      };
+      const together = await run(5, Float32Array.from(images.data));
+      for (const i of [0, 3, 4]) {
+        const alone = await run(1, Float32Array.from(images.data.subarray(i * each, (i + 1) * each)));
+        alone.forEach((data, k) => {
+          const part = together[k]?.subarray(i * data.length, (i + 1) * data.length);
+          expect(data.length).toBeGreaterThan(0);
+          expect(part, `image ${i}, subgroups ${subgroups}`).toEqual(data);
+        });
+      }
+    }
+  });
+
+  test("not-a-number and infinity stay where the sum that holds them is", async () => {
+    const x = randomTensor([1, 4, 5, 5], 1);
+    x.data[12] = NaN; // channel 0, row 2, column 2
+    x.data[25 + 4] = Infinity; // channel 1, row 0, column 4
+    const w = randomTensor([8, 4, 3, 3], 2, 0.1, 1);
+    const expected = convForward(convTerms(x.shape, w.shape, { pads: [1, 1, 1, 1] }), x.data, w.data);
+    for (const subgroups of subgroupChoices(gpu())) {
+      const attributes = { pads: [1, 1, 1, 1] };
+      const inputs = [x, w];
+      const got = await runOperator(gpu(), {
+        opType: "Conv",
+        opset: 22,
+        attributes,
+        inputs,
+        constants: [1],
+        subgroups,
+      });
+      const finite = (v: ArrayLike<number>) => Array.from(v, (a) => (Number.isFinite(a) ? "finite" : String(a)));
+      expect(finite(got.outputs[0]?.data ?? [])).toEqual(finite(expected.values));
+    }
+  });
+});
+
+test("bad shapes and attributes are refused, with the numbers", () => {
+  const node = (opType: string, attributes: object): GraphNode => ({
+    name: "n",
+    opType,
+    inputs: ["x", "w"],
+    outputs: ["y"],
+    attributes: new Map(Object.entries(attributes)) as GraphNode["attributes"],
+  });
+  const refusal = (
+    opType: string,
+    x: readonly number[],
+    w: readonly number[],
+    attributes: ConvAttributes & { readonly kernel_shape?: readonly number[] } = {},
+    bias?: readonly number[],
+  ): string => {
+    const inputs = [x, w, bias].map((shape) =>
+      shape === undefined ? undefined : ({ type: "float32", shape } as const),
+    );
+    try {
+      convolution[opType]?.infer(node(opType, attributes), inputs, 22);
+    } catch (e) {
+      if (e instanceof UnbraidError) return `${e.code}: ${e.message}`;
+      throw e;
+    }
+    return "accepted";
+  };
+  const bad = (opType: string, x: readonly number[], w: readonly number[]) => ({
+    rank: refusal(opType, x, w.slice(1)),
+    channels: refusal(opType, [1, (x[1] ?? 0) + 1, 8, 8], w),
+    bias: refusal(opType, x, w, {}, [99]),
+    biasRank: refusal(opType, x, w, {}, [1, 6]),
+    kernel: refusal(opType, x, w, { kernel_shape: [3, 2] }),
+    group: refusal(opType, x, w, { group: 0 }),
+    groups: refusal(opType, x, w, { group: 3 }),
+    strides: refusal(opType, x, w, { strides: [1, 0] }),
+    strideCount: refusal(opType, x, w, { strides: [1] }),
+    dilations: refusal(opType, x, w, { dilations: [-1, 1] }),
+    negativePads: refusal(opType, x, w, { pads: [0, -1, 0, 0] }),
+    padCount: refusal(opType, x, w, { pads: [1, 1] }),
+    autoPad: refusal(opType, x, w, { auto_pad: "SAME" }),
+    overflow: refusal(opType, [2 ** 20, x[1] ?? 0, 2 ** 10, 2 ** 10], w),
+  });
+  for (const opType of ["Conv", "ConvTranspose"]) {
+    const found = bad(opType, [1, 4, 8, 8], opType === "Conv" ? [6, 4, 3, 3] : [4, 6, 3, 3]);
+    expect(found.rank).toMatch(/^SHAPE: .*must have one rank/);
+    expect(found.channels).toMatch(/^SHAPE: .*\[1,5,8,8\].*do not fit together/);
+    expect(found.bias).toMatch(/^SHAPE: .*bias of 99/);
+    expect(found.biasRank).toMatch(/^SHAPE: .*must have rank 1/);
+    expect(found.kernel).toMatch(/^SHAPE: .*\[3,2\] contradicts/);
+    expect(found.group).toMatch(/^SHAPE: .*group 0/);
+    expect(found.groups).toMatch(/^SHAPE: .*group 3/);
+    expect(found.strides).toMatch(/^ATTRIBUTE: .*\[1,0\]/);
+    expect(found.strideCount).toMatch(/^ATTRIBUTE: .*must have 2 entries/);
+    expect(found.dilations).toMatch(/^ATTRIBUTE: .*must be positive/);
+    expect(found.negativePads).toMatch(/^ATTRIBUTE: .*must not be negative/);
+    expect(found.padCount).toMatch(/^ATTRIBUTE: .*must have 4 entries/);
+    expect(found.autoPad).toMatch(/^ATTRIBUTE: .*one of/);
+    expect(found.overflow).toMatch(/^SHAPE: .*more than the 4294967295/);
+  }
+  expect(refusal("Conv", [1, 4, 2, 8], [6, 4, 3, 3])).toMatch(/^SHAPE: .*window of 3 does not fit into 2/);
+  expect(refusal("Conv", [1, 4, 8, 8, 8], [6, 4, 3, 3, 3])).toMatch(/^UNSUPPORTED_NODE: .*3 spatial axes/);
+  expect(refusal("Conv", [1, 4], [6, 4])).toMatch(/^SHAPE/);
+  const w = [4, 6, 3, 3];
+  expect(refusal("ConvTranspose", [1, 4, 2, 2], w, { pads: [3, 3, 3, 3] })).toMatch(/^SHAPE: .*would be/);
+  expect(refusal("ConvTranspose", [1, 4, 2, 2], w, { output_padding: [-1, 0] })).toMatch(/^ATTRIBUTE: .*negative/);
+  expect(refusal("ConvTranspose", [1, 4, 2, 2], w, { output_shape: [5] })).toMatch(/^ATTRIBUTE: .*output_shape/);
+  expect(refusal("ConvTranspose", [1, 4, 2, 2], w, { output_shape: [5, 0] })).toMatch(/^(SHAPE|ATTRIBUTE)/);
+  expect(
+    refusal("ConvTranspose", [1, 4, 2, 2], w, { dilations: [2 ** 31, 1], pads: [2 ** 31, 0, 2 ** 31, 0] }),
+  ).toMatch(/exceed/);
+  expect(refusal("Conv", [1, 4, 8, 8], [6, 4, 3, 3], { strides: [2 ** 32, 1] })).toMatch(/^ATTRIBUTE: .*4294967296/);
+});
