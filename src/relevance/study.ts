@@ -108,7 +108,9 @@ export interface StudyBatch {
   /** [n, C] relevance that is only checked: hits counted on the GPU do not show that it overflowed. */
   readonly finite?: Float32Array;
   /** [n, C] float32 relevance, from which importance is decided here; or what the GPU has counted. */
-  readonly importance: { readonly relevance: Float32Array } | { readonly hits: readonly ClassHits[] };
+  readonly importance:
+    | { readonly relevance: Float32Array; readonly hits?: never }
+    | { readonly hits: readonly ClassHits[]; readonly relevance?: never };
 }
 
 /** Hits that were counted on the GPU over some images of one class. */
@@ -170,13 +172,13 @@ export function accumulate(study: Study, batch: StudyBatch): void {
     const accumulator = accumulatorOf(study, batch.labels[j] ?? -1);
     accumulator.tapSums.addVector(batch.tapSums, j * sums);
     accumulator.images++;
-    if ("relevance" in batch.importance) {
+    if (batch.importance.relevance !== undefined) {
       const offset = j * layer.outChannels;
       const relevance = batch.importance.relevance.subarray(offset, offset + layer.outChannels);
       countImportant(relevance, taus, accumulator.counts);
     }
   }
-  if ("hits" in batch.importance)
+  if (batch.importance.hits !== undefined)
     for (const hits of batch.importance.hits) {
       const { counts } = accumulatorOf(study, hits.class);
       for (let i = 0; i < counts.length; i++) counts[i] = (counts[i] ?? 0) + (hits.counts[i] ?? 0);
@@ -211,7 +213,7 @@ function checkBatch(study: Study, batch: StudyBatch): void {
 
   checkFinite(batch, "tap sums", batch.tapSums, sums);
   if (batch.finite !== undefined) checkFinite(batch, "relevance", batch.finite, layer.outChannels);
-  if ("relevance" in batch.importance) {
+  if (batch.importance.relevance !== undefined) {
     invariant(batch.importance.relevance.length === n * layer.outChannels, "relevance of each image");
     checkFinite(batch, "relevance", batch.importance.relevance, layer.outChannels);
   } else {

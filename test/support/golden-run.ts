@@ -72,7 +72,12 @@ export async function runGolden(gpu: Gpu, name: string, form: string): Promise<G
   let at = 0;
   for await (const batch of batches({ root, items, spec, batchSize: BATCH })) {
     const got = await pass.run(batch.tensor, batch.labels, batch.labels);
-    accumulate(study, { range: [at, batch.next], labels: batch.labels, tapSums: got.tapSums, importance: got });
+    accumulate(study, {
+      range: [at, batch.next],
+      labels: batch.labels,
+      tapSums: got.tapSums,
+      importance: { hits: got.hits },
+    });
     logits.set(got.logits, at * logitCount);
     relevance.set(got.relevance, at * geometry.outChannels);
     at = batch.next;
