@@ -1,5 +1,5 @@
 // Gradient of a convolution with regard to its weights, in two stages so that the sum has a fixed order:
-// this shader sums one range of (image, position) for each weight, sum_strided.wgsl adds the ranges.
+// this shader sums one range of (image, position) for each weight, sum.wgsl adds the ranges.
 //   dw[a, b, k] = sum over images n and positions q of coarse[n, a, q] fine[n, b, s q + d k - pad]
 // Conv: coarse is the output's gradient, fine the input. ConvTranspose: coarse is the input, fine the output's gradient.
 

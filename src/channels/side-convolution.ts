@@ -1,6 +1,6 @@
 /** Rows of weights run beside a network, at the input of one of its layers, as that layer runs its own. */
 import type { ConvLayer } from "../graph/conv-layers.ts";
-import type { ConvGeometry } from "../kernels/convolve.ts";
+import type { ConvGeometry } from "../kernels/conv-geometry.ts";
 import type { StudyLayer } from "../relevance/study.ts";
 
 /** Two spatial sizes of [n, channels, ...]: one axis counts as an image of height 1. */

@@ -1,8 +1,9 @@
 /** Gradients of Conv and ConvTranspose with regard to weight and bias, in deterministic two-stage sums. */
 import { sizeOf } from "../graph/graph.ts";
 import { modelError } from "./attributes.ts";
-import type { ConvGeometry } from "./convolve.ts";
+import type { ConvGeometry } from "./conv-geometry.ts";
 import { spread, type DeviceTensor, type GradientLowering, type Slot } from "./operator.ts";
+import { sumOver } from "./sum-to.ts";
 
 /** Positions that one invocation sums: short enough that rounding grows little, and many invocations have work. */
 const RANGE = 1024;
@@ -29,33 +30,32 @@ export function weightGradient(l: GradientLowering, g: ConvGeometry, dy: DeviceT
       workgroups: spread(Math.ceil((count * ranges) / 64)),
       label: `${l.node.name}: gradient of the weight`,
     });
-    if (ranges > 1) sumStrided(l, target, dw.slot, 1, ranges, count, `${l.node.name}: sum of ranges`);
+    if (ranges > 1) sumRows(l, target, dw.slot, { outer: 1, rows: ranges, inner: count }, "sum of ranges");
   }
   if (l.wants(2)) {
     const channels = g.outputs * g.groups;
     const plane = g.output[0] * g.output[1];
-    const byImage = l.scratch(g.batch * channels);
-    sumStrided(l, dy.slot, byImage, g.batch * channels, plane, 1, `${l.node.name}: gradient of the bias by image`);
-    sumStrided(l, byImage, l.inputGradient(2).slot, 1, g.batch, channels, `${l.node.name}: gradient of the bias`);
+    const summed = [
+      { size: g.batch, strides: [channels * plane] },
+      { size: plane, strides: [1] },
+    ];
+    const kept = [{ size: channels, strides: [plane] }];
+    sumOver(l, dy.slot, kept, summed, l.inputGradient(2).slot, 1, "gradient of the bias");
   }
 }
 
 /** output[o, i] = sum of input[o, r, i] over r. */
-export function sumStrided(
+export function sumRows(
   l: GradientLowering,
   input: Slot,
   output: Slot,
-  outer: number,
-  rows: number,
-  inner: number,
-  label: string,
+  sizes: { readonly outer: number; readonly rows: number; readonly inner: number },
+  step: string,
 ): void {
-  l.dispatch({
-    shader: "sum_strided",
-    params: [outer, rows, inner],
-    reads: [input],
-    writes: [output],
-    workgroups: spread(Math.ceil((outer * inner) / 64)),
-    label,
-  });
+  const { outer, rows, inner } = sizes;
+  const kept = [
+    { size: outer, strides: [rows * inner] },
+    { size: inner, strides: [1] },
+  ];
+  sumOver(l, input, kept, [{ size: rows, strides: [inner] }], output, 1, step);
 }

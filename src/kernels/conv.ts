@@ -1,7 +1,8 @@
 /** Conv and ConvTranspose, one or two spatial axes. Source: ONNX Conv (1, 11, 22), ConvTranspose (1, 11, 22). */
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { intAttr, intsAttr, modelError, requireInput, stringAttr, unsupported } from "./attributes.ts";
-import { convolve, type ConvGeometry } from "./convolve.ts";
+import type { ConvGeometry } from "./conv-geometry.ts";
+import { convolve } from "./convolve.ts";
 import { weightGradient } from "./conv-weight-gradient.ts";
 import type { GradientLowering, Lowering, Operator } from "./operator.ts";
 import { checkedShape, showShape } from "./shape.ts";

@@ -3,16 +3,18 @@
  * transposed convolution of stride 1 is a plain one with the kernel turned round, and comes here too.
  */
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
-import type { ConvGeometry, ConvOperands, ConvTarget } from "./convolve.ts";
+import {
+  packedOutputs,
+  PIXELS,
+  TILE,
+  WORKGROUP,
+  type ConvGeometry,
+  type ConvOperands,
+  type ConvTarget,
+} from "./conv-geometry.ts";
 import { spread, type DeviceTensor } from "./operator.ts";
 
-/** Output channels and pixels that a lane computes, and lanes a workgroup, as the shader has them. */
-const TILE = 16;
-const PIXELS = 4;
-const WORKGROUP = 8;
-
 const fours = (g: ConvGeometry): number => Math.ceil(g.channels / 4);
-const packedOutputs = (g: ConvGeometry): number => Math.ceil(g.outputs / TILE) * TILE;
 
 /** The pads with which a plain gather does the same; negative where there is none. */
 const plainPads = (g: ConvGeometry): readonly [number, number] =>

@@ -5,42 +5,16 @@
 import { convolvePacked, packedShape, packWeights, suitsPacked } from "./convolve-packed.ts";
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
+import {
+  packedOutputs,
+  PIXELS,
+  TILE,
+  WORKGROUP,
+  type ConvGeometry,
+  type ConvOperands,
+  type ConvTarget,
+} from "./conv-geometry.ts";
 import { spread, type DeviceTensor, type Lowering } from "./operator.ts";
-
-/** Geometry of one convolution as the kernels see it: always two spatial axes, groups explicit. */
-export interface ConvGeometry {
-  readonly batch: number;
-  readonly groups: number;
-  /** Input channels of one group. */
-  readonly channels: number;
-  /** Output channels of one group. */
-  readonly outputs: number;
-  readonly input: readonly [number, number];
-  readonly output: readonly [number, number];
-  readonly kernel: readonly [number, number];
-  readonly strides: readonly [number, number];
-  readonly dilations: readonly [number, number];
-  /** Top and left. */
-  readonly pads: readonly [number, number];
-  /** Gathers where input = (output + pad - d k) / s is whole: Conv's input gradient, ConvTranspose's forward. */
-  readonly transposed: boolean;
-}
-
-/** Output channels a lane of the tiled kernels computes. */
-const TILE = 16;
-const PIXELS = 4;
-/** Lanes a workgroup: one subgroup on lavapipe; larger groups gain nothing on software adapters. */
-const WORKGROUP = 8;
-
-/** What convolutions need of a lowering. */
-export type ConvTarget = Pick<Lowering, "dispatch" | "scratch" | "subgroups">;
-
-export interface ConvOperands {
-  readonly input: DeviceTensor;
-  readonly bias?: DeviceTensor | undefined;
-  readonly output: DeviceTensor;
-  readonly label: string;
-}
 
 const paramsOf = (g: ConvGeometry, bias: boolean): number[] => [
   ...[g.batch, g.channels, g.outputs, g.groups],
@@ -104,7 +78,7 @@ function convolveTiled(l: ConvTarget, g: ConvGeometry, o: ConvOperands, packed: 
   const pixels = g.batch * g.output[0] * g.output[1];
   const [x, z] = spread(Math.ceil(pixels / (WORKGROUP * PIXELS)));
   l.dispatch({
-    shader: l.subgroups >= WORKGROUP ? "conv_broadcast" : "conv",
+    shader: "conv",
     constants: { TRANSPOSED: g.transposed ? 1 : 0, WORKGROUP },
     params: paramsOf(g, o.bias !== undefined),
     reads: [o.input.slot, packed.slot, (o.bias ?? packed).slot],
@@ -113,8 +87,6 @@ function convolveTiled(l: ConvTarget, g: ConvGeometry, o: ConvOperands, packed: 
     label: o.label,
   });
 }
-
-const packedOutputs = (g: ConvGeometry): number => Math.ceil(g.outputs / TILE) * TILE;
 
 /** Shape of what `tileWeights` makes: [group][tap][channel][output, padded to a multiple of the tile]. */
 const tiledShape = (g: ConvGeometry): number[] => [g.groups, g.kernel[0] * g.kernel[1], g.channels, packedOutputs(g)];

@@ -1,7 +1,9 @@
 /** Gemm and MatMul. Source: ONNX Gemm (7, 9, 11, 13), MatMul (1, 9, 13). */
-import { sizeOf, type GraphNode } from "../graph/graph.ts";
+import { sizeOf, type GraphNode, type ValueInfo } from "../graph/graph.ts";
 import { floatAttr, intAttr, modelError, requireInput } from "./attributes.ts";
-import { sumStrided } from "./conv-weight-gradient.ts";
+import { sumRows } from "./conv-weight-gradient.ts";
+import { known } from "./host.ts";
+import { multiplyOnHost, worthMultiplying } from "./matmul-host.ts";
 import {
   f32,
   spread,
@@ -90,6 +92,29 @@ function gemm(node: GraphNode, shapeA: readonly number[], shapeB: readonly numbe
   };
 }
 
+/** The product where all operands are constant and it is small; undefined elsewhere. */
+function gemmOnHost(node: GraphNode, inputs: readonly (ValueInfo | undefined)[]): ValueInfo | undefined {
+  const [a, b] = [requireInput(node, inputs, 0), requireInput(node, inputs, 1)];
+  const c = inputs[2];
+  const g = gemm(node, a.shape, b.shape);
+  const size = g.rows * g.columns;
+  const operands = [a.value, b.value, ...(c === undefined ? [] : [c.value])];
+  if (!worthMultiplying(operands, size, g.depth)) return undefined;
+  const [valueA, valueB, valueC] = operands;
+  if (valueA === undefined || valueB === undefined) return undefined;
+  const left = { value: valueA, steps: [], ...(g.transA ? strides(1, g.rows) : strides(g.depth, 1)) };
+  const right = { value: valueB, steps: [], ...(g.transB ? strides(1, g.depth) : strides(g.columns, 1)) };
+  const product = multiplyOnHost([], g.rows, g.columns, g.depth, left, right);
+  const [row = 0, column = 0] = broadcastStrides(valueC?.shape ?? [], [g.rows, g.columns]);
+  const sums = product.map((x, at) => {
+    const offset = Math.floor(at / g.columns) * row + (at % g.columns) * column;
+    return g.alpha * x + (valueC === undefined ? 0 : g.beta * (valueC.data[offset] ?? NaN));
+  });
+  return known(a.type, [g.rows, g.columns], a.type === "float32" ? Float32Array.from(sums) : sums);
+}
+
+const strides = (row: number, column: number) => ({ row, column });
+
 const Gemm: Operator = {
   infer: (node, inputs) => {
     const { rows, columns } = gemm(node, requireInput(node, inputs, 0).shape, requireInput(node, inputs, 1).shape);
@@ -97,7 +122,7 @@ const Gemm: Operator = {
     if (inputs[2] && broadcastShapes(node, [inputs[2].shape, shape]).join() !== shape.join()) {
       throw modelError(node, "SHAPE", `C ${showShape(inputs[2].shape)} cannot be broadcast to ${showShape(shape)}`);
     }
-    return [{ type: "float32", shape }];
+    return [gemmOnHost(node, inputs) ?? { type: requireInput(node, inputs, 0).type, shape }];
   },
   forward: (l) => {
     const [a, b, c] = [operand(l, 0), operand(l, 1), l.input(2)];
@@ -160,7 +185,7 @@ function gradientOfC(l: GradientLowering, dy: DeviceTensor, rows: number, column
   const label = `${l.node.name}: gradient of C`;
   let from: View = { slot: dy.slot, row: columns, column: 1 };
   let height = rows;
-  if (cRows === 1 && rows > 1) {
+  if (cRows === 1 && rows !== 1) {
     const target = cColumns === columns ? output.slot : l.scratch(columns);
     multiply(l, { rows: 1, columns, depth: rows, a: ones, b: from, alpha: beta, output: target, label });
     if (cColumns === columns) return;
@@ -168,7 +193,7 @@ function gradientOfC(l: GradientLowering, dy: DeviceTensor, rows: number, column
     multiply(l, { rows: height, columns: 1, depth: columns, a: from, b: ones, output: output.slot, label });
     return;
   }
-  if (cColumns === 1 && columns > 1) {
+  if (cColumns === 1 && columns !== 1) {
     multiply(l, {
       rows: height,
       columns: 1,
@@ -230,12 +255,20 @@ function multiplyStacks(
 }
 
 const MatMul: Operator = {
-  infer: (node, inputs) => [
-    {
-      type: "float32",
-      shape: stacks(node, requireInput(node, inputs, 0).shape, requireInput(node, inputs, 1).shape).shape,
-    },
-  ],
+  infer: (node, inputs) => {
+    const [a, b] = [requireInput(node, inputs, 0), requireInput(node, inputs, 1)];
+    const s = stacks(node, a.shape, b.shape);
+    const operands = [a.value, b.value];
+    const [valueA, valueB] = operands;
+    if (!worthMultiplying(operands, sizeOf(s.shape), s.depth) || valueA === undefined || valueB === undefined) {
+      return [{ type: a.type, shape: s.shape }];
+    }
+    const steps = (own: readonly number[], size: number) => broadcastStrides(own, s.batch).map((step) => step * size);
+    const left = { value: valueA, ...strides(s.depth, 1), steps: steps(s.batchA, s.rows * s.depth) };
+    const right = { value: valueB, ...strides(s.columns, 1), steps: steps(s.batchB, s.depth * s.columns) };
+    const product = multiplyOnHost(s.batch, s.rows, s.columns, s.depth, left, right);
+    return [known(a.type, s.shape, a.type === "float32" ? Float32Array.from(product) : product)];
+  },
   forward: (l) => {
     const [a, b] = [operand(l, 0), operand(l, 1)];
     const s = stacks(l.node, a.shape, b.shape);
@@ -284,7 +317,7 @@ function intoBroadcast(
   const label = `${l.node.name}: gradient of input ${k}`;
   const target = l.inputGradient(k).slot;
   const lead = batch.length - own.length;
-  const repeated = batch.flatMap((d, axis) => (d > 1 && (axis < lead || own[axis - lead] === 1) ? [axis] : []));
+  const repeated = batch.flatMap((d, axis) => (d !== 1 && (axis < lead || own[axis - lead] === 1) ? [axis] : []));
   if (repeated.length === 0) {
     make(target, label);
     return;
@@ -296,7 +329,13 @@ function intoBroadcast(
     const outer = sizeOf(shape.slice(0, axis));
     const inner = sizeOf(shape.slice(axis + 1)) * matrix;
     const to = i === repeated.length - 1 ? target : l.scratch(outer * inner);
-    sumStrided(l, from, to, outer, shape[axis] ?? 1, inner, `${label}: sum over batch axis ${axis}`);
+    sumRows(
+      l,
+      from,
+      to,
+      { outer, rows: shape[axis] ?? 1, inner },
+      `gradient of input ${k}, sum over batch axis ${axis}`,
+    );
     shape[axis] = 1;
     from = to;
   });

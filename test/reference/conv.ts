@@ -139,13 +139,13 @@ export interface Sums {
   readonly counts: Uint32Array;
 }
 
-const emptySums = (n: number): Sums => ({
+export const emptySums = (n: number): Sums => ({
   values: new Float64Array(n),
   sizes: new Float64Array(n),
   counts: new Uint32Array(n),
 });
 
-function add(s: Sums, at: number, product: number): void {
+export function add(s: Sums, at: number, product: number): void {
   s.values[at] = (s.values[at] ?? 0) + product;
   s.sizes[at] = (s.sizes[at] ?? 0) + Math.abs(product);
   s.counts[at] = (s.counts[at] ?? 0) + 1;
