@@ -22,13 +22,19 @@ export interface OpenModel {
 /** @throws UnbraidError kind "model" or "unsupported" */
 export function openModel(context: Context, path: string): OpenModel {
   const model = readModelFile(path);
-  const narrow = [...new Set([...model.initializers.values()].map((t) => t.dataType))].filter((type) =>
-    ["float16", "float64", "bfloat16"].includes(type),
-  );
-  if (narrow.length > 0)
-    context.out.note(`${path} holds ${narrow.join(" and ")} weights; they are computed with in float32`);
+  const others = otherFloats(model);
+  if (others.length > 0) context.out.note(`${path} holds ${others.join(" and ")} numbers; all is computed in float32`);
   let digest: string | undefined;
   return { path, model, graph: buildGraph(model), digest: () => (digest ??= modelDigest(path, model)) };
+}
+
+/** Floating-point types other than float32 of a model's inputs, weights and constants. */
+function otherFloats(model: OnnxModel): string[] {
+  const constants = model.nodes.flatMap((node) =>
+    [...node.attributes.values()].flatMap((a) => (a.type === "tensor" ? [a.value] : [])),
+  );
+  const types = [...model.inputs, ...model.initializers.values(), ...constants].map((t) => t.dataType);
+  return ["float16", "float64", "bfloat16"].filter((type) => types.some((t) => t === type));
 }
 
 /** The values' shapes for batches of images. */

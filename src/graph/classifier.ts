@@ -37,6 +37,12 @@ export function classifierOf(graph: Graph): Classifier {
   return { input: input.name, logits, imageShape: [channels, height, width], batch };
 }
 
+/** Whether the input is [batch, height, width, channels], as Keras has it. */
+function channelsLast({ imageShape: [first, , last] }: Classifier): boolean {
+  const channels = (d: number | null): boolean => d === 1 || d === 3 || d === 4;
+  return channels(last) && first !== null && !channels(first);
+}
+
 /**
  * The shape of a batch of images for this network.
  * @param image [channels, height, width] of the images at hand
@@ -49,7 +55,9 @@ export function batchShape(c: Classifier, batch: number, image: readonly number[
       "input",
       "INPUT_SHAPE",
       `the network wants images of ${c.imageShape.map((d) => d ?? "any").join("x")} (channels x height x width), given ${image.join("x")}`,
-      "Set --resize and --crop, a --preset, or a .preprocess.json beside the model.",
+      channelsLast(c)
+        ? "Its channels seem to come last: export it with channels first (tf2onnx: --inputs-as-nchw)."
+        : "Set --resize and --crop, a --preset, or a .preprocess.json beside the model.",
     );
   }
   if (c.batch !== null && c.batch !== batch) {
