@@ -1,5 +1,5 @@
 /** What a command is given: its arguments, where to print, the signal to stop, and the machine's devices and files. */
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, statSync, type Stats } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { UnbraidError } from "../errors.ts";
 import { writeFileAtomic } from "../files.ts";
@@ -89,10 +89,10 @@ export class Context {
         "Choose another place with --out, or make this one writable.",
         { cause },
       );
-    const there = statSync(path, { throwIfNoEntry: false });
+    const there = status(path);
     if (there?.isDirectory() === true) throw refuse("it is a folder");
     const folder = dirname(resolve(path));
-    const parent = statSync(folder, { throwIfNoEntry: false });
+    const parent = status(folder);
     if (parent === undefined) throw refuse(`there is no folder ${folder}`);
     if (!parent.isDirectory()) throw refuse(`${folder} is not a folder`);
     try {
@@ -100,5 +100,14 @@ export class Context {
     } catch (cause) {
       throw refuse("permission is denied", cause);
     }
+  }
+}
+
+/** undefined where nothing is there, be it that a part of the path is a file. */
+function status(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
   }
 }

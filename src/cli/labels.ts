@@ -1,8 +1,8 @@
 /** Names for the network's classes. */
-import { readFileSync } from "node:fs";
 import { UnbraidError } from "../errors.ts";
 import { parseClasses } from "../images/classes.ts";
 import type { OnnxModel } from "../onnx/model.ts";
+import { readRegularFile } from "./read-file.ts";
 
 /** Where names may lie beside a model, first to last. */
 export function labelPaths(modelPath: string): string[] {
@@ -66,7 +66,7 @@ function namesInMetadata(text: string): readonly string[] | undefined {
 
 function readText(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return readRegularFile(path).toString();
   } catch (cause) {
     throw new UnbraidError(
       "input",
@@ -80,7 +80,7 @@ function readText(path: string): string {
 
 function readIfThere(path: string): string | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return readRegularFile(path).toString();
   } catch {
     return undefined;
   }

@@ -2,10 +2,10 @@
  * NumPy's .npy files: format versions 1 to 3, either byte order, C or Fortran order; numbers and booleans only.
  * Source: numpy.lib.format.
  */
-import { readFileSync } from "node:fs";
 import { UnbraidError } from "../errors.ts";
 import { sizeOf, type ElementType, type HostTensor } from "../graph/graph.ts";
 import { halfFromBits } from "../relevance/half.ts";
+import { readRegularFile } from "./read-file.ts";
 
 const MAGIC = "\u0093NUMPY";
 
@@ -47,7 +47,7 @@ export interface NpyTensor extends HostTensor {
 export function readNpy(path: string): NpyTensor {
   let file: Uint8Array;
   try {
-    file = readFileSync(path);
+    file = readRegularFile(path);
   } catch (cause) {
     throw new UnbraidError(
       "input",

@@ -27,8 +27,8 @@ export class Progress {
     this.#done = done;
     this.#now = now;
     this.#start = now();
-    // The first line off a terminal comes early, so that a log shows that something happens.
-    this.#reported = this.#start - (out.live || out.json ? 0 : INTERVAL.lines - 5000);
+    // Off a terminal the first line waits a little: short work prints none.
+    this.#reported = out.live || out.json ? -Infinity : this.#start - INTERVAL.lines + 5000;
   }
 
   update(done: number): void {

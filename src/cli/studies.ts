@@ -1,16 +1,16 @@
 /** Study files and the options that go with them. */
-import { readFileSync } from "node:fs";
 import { UnbraidError } from "../errors.ts";
 import { isComplete, type Study } from "../relevance/study.ts";
 import { decodeStudy } from "../relevance/study-file.ts";
 import { usageError, type Arguments } from "./arguments.ts";
 import type { Context } from "./context.ts";
+import { readRegularFile } from "./read-file.ts";
 
 /** @throws UnbraidError STUDY_UNREADABLE, and as decodeStudy with the file's name */
 export function readStudy(path: string): Study {
   let bytes: Uint8Array;
   try {
-    bytes = readFileSync(path);
+    bytes = readRegularFile(path);
   } catch (cause) {
     throw new UnbraidError(
       "input",

@@ -1,5 +1,4 @@
 /** Which channels are to be split between which classes: from options, a CSV file, or all that `find` lists. */
-import { readFileSync } from "node:fs";
 import { findPairs } from "../channels/find.ts";
 import type { SplitTarget } from "../channels/split-run.ts";
 import { UnbraidError } from "../errors.ts";
@@ -7,6 +6,7 @@ import { nearest } from "../graph/names.ts";
 import type { Study } from "../relevance/study.ts";
 import { usageError } from "./arguments.ts";
 import type { Context } from "./context.ts";
+import { readRegularFile } from "./read-file.ts";
 import { compatOption, tauOption } from "./studies.ts";
 
 interface Listed extends SplitTarget {
@@ -132,7 +132,7 @@ function readPairs(path: string, study: Study): Listed[] {
     );
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readRegularFile(path).toString();
   } catch (cause) {
     throw invalid(`it cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
   }

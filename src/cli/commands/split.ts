@@ -1,5 +1,4 @@
 /** `unbraid split`: the split model, and a manifest beside it. */
-import { readFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { planSplits, type PlannedSplit } from "../../channels/split-run.ts";
 import { setsToText, type SetRule, type SourceSets } from "../../channels/sets.ts";
@@ -18,6 +17,7 @@ import { FOLDER_OPTIONS, PREPROCESS_OPTIONS } from "../images.ts";
 import { labelPaths } from "../labels.ts";
 import { openModel, type OpenModel } from "../model.ts";
 import { Progress } from "../progress.ts";
+import { readRegularFile } from "../read-file.ts";
 import { openSecondPass } from "../second-pass.ts";
 import { splitRecords, SPLITS_KEY, type SplitPartRecord, type SplitRecord } from "../split-record.ts";
 import { compatOption, readWholeStudy } from "../studies.ts";
@@ -151,7 +151,7 @@ function rewire(
     grown: dry.grown,
     output: dry.output,
     source: { file: basename(opened.path), sha256: opened.digest() },
-    study: { file: basename(studyPath), sha256: sha256(readFileSync(studyPath)) },
+    study: { file: basename(studyPath), sha256: sha256(readRegularFile(studyPath)) },
     parts: planned.map((p) => ({
       channel: p.channel,
       concepts: p.classes.map((t) => names[t] ?? String(t)),
@@ -193,7 +193,7 @@ function copyBeside(context: Context, from: string, to: string): void {
     for (const path of pair.from) {
       let text: Uint8Array;
       try {
-        text = readFileSync(path);
+        text = readRegularFile(path);
       } catch {
         continue;
       }
