@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { encodeNpy } from "../../src/cli/npy.ts";
+import { onnx } from "../../src/onnx/schema.ts";
 import { floats, modelBytes, node, valueInfo } from "../onnx/make.ts";
 import { testAdapters } from "../support/gpu.ts";
 import {
@@ -59,7 +60,7 @@ describe("models", () => {
     const beside = {
       ...first,
       rawData: null,
-      dataLocation: 1,
+      dataLocation: onnx.TensorProto.DataLocation.EXTERNAL,
       externalData: [{ key: "location", value: "weights.bin" }],
     };
     const error = await inspected("external.onnx", modelBytes({ ...parts, initializer: [beside, ...rest] }));

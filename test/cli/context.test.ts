@@ -39,7 +39,7 @@ describe.skipIf(testAdapters.length === 0)("after a device has failed", () => {
       await new Promise((resolve) => setTimeout(resolve, 0));
       expect(() => {
         c.writeFile(join(dir, "lost"), "x");
-      }).toThrowError(expect.objectContaining({ kind: "device", code: "DEVICE_LOST" }));
+      }).toThrow(expect.objectContaining({ kind: "device", code: "DEVICE_LOST" }));
       expect(existsSync(join(dir, "lost"))).toBe(false);
     }));
 
@@ -50,7 +50,7 @@ describe.skipIf(testAdapters.length === 0)("after a device has failed", () => {
       await new Promise((resolve) => setTimeout(resolve, 50));
       expect(() => {
         c.writeFile(join(dir, "faulty"), "x");
-      }).toThrowError(expect.objectContaining({ kind: "device", code: "GPU_ERROR" }));
+      }).toThrow(expect.objectContaining({ kind: "device", code: "GPU_ERROR" }));
       expect(existsSync(join(dir, "faulty"))).toBe(false);
     }));
 });

@@ -40,6 +40,7 @@ export async function unbraid(...argv: string[]): Promise<Ran> {
 }
 
 /** The JSON document on stdout, as the caller says it is. */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- a cast that callers can read
 export const jsonOf = <T>(ran: Ran): T => JSON.parse(ran.stdout) as T;
 
 export interface ErrorJson {
