@@ -48,9 +48,9 @@ export function lowerForward(builder: PlanBuilder, wanted: Iterable<string>): vo
 function dependents(graph: ShapedGraph, sources: Iterable<string>): Set<string> {
   const reached = new Set(sources);
   for (const node of graph.nodes) {
-    if (node.inputs.some((i) => reached.has(i))) for (const o of node.outputs) reached.add(o);
+    if (!node.inputs.some((i) => reached.has(i))) continue;
+    for (const o of node.outputs) if (o !== "") reached.add(o); // "" is an output left out
   }
-  reached.delete("");
   return reached;
 }
 

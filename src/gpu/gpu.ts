@@ -11,6 +11,8 @@ import { shaders, type ShaderName } from "../shaders.generated.ts";
 /** GPUBufferUsage and GPUMapMode by value: the names are globals of browsers only. (WebGPU specification, 5.1.2 and 5.2) */
 export const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage: 128, queryResolve: 512 } as const;
 const MAP_READ = 1;
+/** How long a device that refuses work may take to say that it is lost. */
+const LOSS_MS = 100;
 
 /** A compiled entry point with its values of `override` constants. */
 export interface Pipeline {
@@ -120,7 +122,14 @@ export class Gpu implements Disposable {
   async settle<T>(work: Promise<T>): Promise<T> {
     this.check();
     work.catch(() => undefined); // when the device fails first, nobody else waits for it
-    const result = await Promise.race([work, this.#failed]);
+    let result: T;
+    try {
+      result = await Promise.race([work, this.#failed]);
+    } catch (e) {
+      // What a lost device refuses, it may refuse before it says that it is lost: give it the time to.
+      await Promise.race([this.#failed, new Promise((resolve) => setTimeout(resolve, LOSS_MS))]);
+      throw e;
+    }
     this.check();
     return result;
   }
@@ -206,7 +215,7 @@ export class Gpu implements Disposable {
       return { pipeline, layout: pipeline.getBindGroupLayout(0) };
     } catch (cause) {
       if (cause instanceof UnbraidError) throw cause;
-      const { messages } = await module.getCompilationInfo();
+      const { messages } = await this.settle(module.getCompilationInfo());
       const lines = messages.map((m) => `${key.shader}.wgsl:${m.lineNum}: ${m.message}`);
       throw new UnbraidError(
         "device",
@@ -238,6 +247,8 @@ export class Gpu implements Disposable {
       await this.settle(staging.mapAsync(MAP_READ));
       const mapped = staging.getMappedRange();
       return sources.map((s, i) => mapped.slice(offsets[i] ?? 0, (offsets[i] ?? 0) + s.bytes));
+    } catch (e) {
+      throw e instanceof UnbraidError ? e : gpuError("reading results back", String(e));
     } finally {
       this.release(staging);
     }
@@ -261,10 +272,13 @@ function errorFrom(error: GPUError, what = "GPU work"): UnbraidError {
       "Use a smaller --batch, or an adapter with more memory.",
     );
   }
-  return new UnbraidError(
+  return gpuError(what, error.message);
+}
+
+const gpuError = (what: string, message: string): UnbraidError =>
+  new UnbraidError(
     "device",
     "GPU_ERROR",
-    `${what} failed on the GPU: ${error.message}`,
+    `${what} failed on the GPU: ${message}`,
     "Nothing was written. Report this with the output of `unbraid doctor --json`, or try another --adapter.",
   );
-}

@@ -22,6 +22,8 @@ export function foldBatchNorm(graph: ShapedGraph, visible: ReadonlySet<string>):
     const conv = producer.get(through);
     const output = bn.outputs[0] ?? "";
     if (conv?.opType !== "Conv" || uses.get(through) !== 1 || visible.has(through)) continue;
+    // Gradients with regard to the layer's own weight, bias or statistics are wanted: they must stay what they are.
+    if ([...conv.inputs.slice(1), ...bn.inputs.slice(1)].some((name) => visible.has(name))) continue;
     const folded = foldedOnce(graph, conv, bn);
     if (folded === undefined) continue;
     const weightName = `${output}:folded weight`;

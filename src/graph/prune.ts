@@ -6,7 +6,8 @@ export function neededNodes(graph: Graph, wanted: Iterable<string>): GraphNode[]
   const live = new Set(wanted);
   const kept: GraphNode[] = [];
   for (const node of graph.nodes.toReversed()) {
-    if (!node.outputs.some((name) => live.has(name))) continue;
+    // "" stands for what is left out: an input left out does not need an output left out.
+    if (!node.outputs.some((name) => name !== "" && live.has(name))) continue;
     for (const name of node.inputs) live.add(name);
     kept.push(node);
   }
