@@ -25,9 +25,11 @@ export async function openSecondPass(
   opened: OpenModel,
   study: Study,
   targets: readonly SplitTarget[],
+  compat: boolean,
 ): Promise<SecondPass> {
   const { root, items } = await itemsOfStudy(context, study, targets);
-  const network = await imageNetwork(context, opened, root, items);
+  const whole = await imageNetwork(context, opened, root, items);
+  const network = { ...whole, batch: stageBatch(whole, items, targets, compat) };
   const { nodeName } = study.meta.layer;
   const layer = convLayers(network.shaped).find((l) => l.node.name === nodeName);
   if (layer === undefined) throw new Error(`internal error: no Conv node ${nodeName} in the model of the study`);
@@ -51,6 +53,22 @@ export async function openSecondPass(
     close();
     throw error;
   }
+}
+
+/**
+ * Images a batch. A short batch is filled up and costs as much as a full one, and a stage runs over a third of one class
+ * (all of it in compat mode): larger batches than the largest such part would be work for nothing.
+ */
+function stageBatch(
+  { batch, classifier }: ImageNetwork,
+  items: readonly ImageItem[],
+  targets: readonly SplitTarget[],
+  compat: boolean,
+): number {
+  if (classifier.batch !== null) return batch;
+  const sizes = targets.flatMap((t) => t.classes).map((t) => items.filter((item) => item.label === t).length);
+  const largest = Math.max(1, ...sizes);
+  return Math.min(batch, compat ? largest : Math.ceil(largest / 3));
 }
 
 /** The folder's images with the study's numbers of classes: folders are told by their names. */

@@ -88,7 +88,7 @@ async function run(context: Context): Promise<undefined> {
   if (rho !== undefined) planned = await planSplits({ ...common, rho });
   else if (!args.flag("images")) planned = await planSplits(common);
   else {
-    using second = await openSecondPass(context, opened, study, targets);
+    using second = await openSecondPass(context, opened, study, targets, compat);
     planned = await planSplits({
       ...common,
       secondPass: second,
