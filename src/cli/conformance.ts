@@ -41,7 +41,7 @@ export function findCases(dir: string): string[] {
     "input",
     "CONFORMANCE_NONE",
     `no folder below ${dir} holds a model.onnx`,
-    "Make test data with: python -m onnx.backend.test.cmd_tools generate-data -o DIR",
+    "Give a folder of test cases, such as onnx/backend/test/data of ONNX's repository.",
   );
 }
 

@@ -39,19 +39,17 @@ function version(): string {
  * @returns the exit code: 0 only when what was asked was done
  */
 export async function main(argv: readonly string[], streams: Streams = process): Promise<number> {
-  const out = new Output(streams, { json: argv.includes("--json"), quiet: argv.includes("--quiet") });
+  using interrupt = listenForInterrupts((message) => {
+    out.note(message, "interrupted");
+  });
+  const options = { json: argv.includes("--json"), quiet: argv.includes("--quiet") };
+  const out = new Output(streams, options, interrupt.signal);
   const onPipe = (error: Error & { code?: string }): void => {
     if (error.code === "EPIPE") process.exit(READER_GONE);
   };
   process.stdout.on("error", onPipe);
-  using interrupt = listenForInterrupts((message) => {
-    out.note(message, "interrupted");
-  });
   try {
-    const code = await dispatch(argv, out, interrupt.signal);
-    // A command that never looked at the signal has done its work all the same, but a user who stopped it must see so.
-    interrupt.signal.throwIfAborted();
-    return code;
+    return await dispatch(argv, out, interrupt.signal);
   } catch (error) {
     return await report(error, out);
   } finally {

@@ -25,11 +25,14 @@ export class Output {
   readonly json: boolean;
   readonly quiet: boolean;
   readonly #streams: Streams;
+  readonly #signal: AbortSignal | undefined;
   /** The progress line that stands on the terminal, to be cleared before anything else is written. */
   #line = "";
 
-  constructor(streams: Streams, options: OutputOptions) {
+  /** @param signal once it is aborted, no result is printed: a command that never looked at it ends so too */
+  constructor(streams: Streams, options: OutputOptions, signal?: AbortSignal) {
     this.#streams = streams;
+    this.#signal = signal;
     this.json = options.json;
     this.quiet = options.quiet;
   }
@@ -39,8 +42,9 @@ export class Output {
     return this.#streams.stderr.isTTY === true && !this.json && process.env.TERM !== "dumb";
   }
 
-  /** The command's result, once, at its end. @throws UnbraidError OUTPUT_UNWRITABLE, DISK_FULL */
+  /** The command's result, once, at its end. @throws UnbraidError OUTPUT_UNWRITABLE, DISK_FULL, INTERRUPTED */
   async result(json: unknown, text: string): Promise<void> {
+    this.#signal?.throwIfAborted();
     await this.data(this.json ? `${JSON.stringify(json, undefined, 1)}\n` : text);
   }
 
@@ -49,6 +53,8 @@ export class Output {
     this.#clear();
     return new Promise((resolve, reject) => {
       this.#streams.stdout.write(text, (error) => {
+        // Of a pipe without a reader the stream's own event tells, and ends the process (see main).
+        if (error && "code" in error && error.code === "EPIPE") return;
         if (error) reject(stdoutError(error));
         else resolve();
       });

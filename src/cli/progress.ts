@@ -55,8 +55,8 @@ export class Progress {
       return;
     }
     const text =
-      `${this.#done}/${this.#total} ${this.#unit}, ${rate.toPrecision(3)} a second` +
-      (left === undefined ? "" : `, ${showSeconds(left)} left`);
+      `${this.#done}/${this.#total} ${this.#unit}` +
+      (left === undefined ? "" : `, ${rate.toPrecision(3)} a second, ${showSeconds(left)} left`);
     if (this.#out.live) this.#out.rewrite(text);
     else this.#out.note(text);
   }

@@ -15,8 +15,8 @@ export const conformance: Command = {
     filter: { type: "string", value: "REGEX", help: "only cases whose path matches" },
   },
   details:
-    "DIR holds folders with model.onnx and test_data_set_*/input_*.pb, output_*.pb, at any depth. They come with\n" +
-    "`pip install onnx; python -m onnx.backend.test.cmd_tools generate-data -o DIR`. Outputs are compared as ONNX's own\n" +
+    "DIR holds folders with model.onnx and test_data_set_*/input_*.pb, output_*.pb, at any depth, as\n" +
+    "onnx/backend/test/data of ONNX's repository does. Outputs are compared as ONNX's own\n" +
     `runner does: within 1e-3 relative plus 1e-7. Exit code ${CHECK_FAILED} where a case fails; unsupported ones do not count.`,
   example: "unbraid conformance onnx-tests/node --filter 'test_conv'",
   run,
