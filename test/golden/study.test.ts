@@ -44,8 +44,8 @@ describe.skipIf(sharedDir === undefined || adapterName === undefined)("golden st
     it.each(forms)('logits, relevance and counts of form "%s"', async (form) => {
       const r = await runGolden(gpu, name, form);
       runs.set(form, r);
-      expectLogits(r, name);
-      const kinks = expectRelevance(r, name);
+      const difference = expectLogits(r, name);
+      const kinks = expectRelevance(r, name, difference);
       expectCounts(r, name, kinks);
     });
 
@@ -130,7 +130,8 @@ describe.skipIf(sharedDir === undefined || adapterName === undefined)("golden st
 
 const largest = (values: ArrayLike<number>): number => Array.from(values).reduce((m, v) => Math.max(m, Math.abs(v)), 0);
 
-function expectLogits(r: GoldenRun, name: string): void {
+/** @returns the largest difference of a logit, relative to the largest logit */
+function expectLogits(r: GoldenRun, name: string): number {
   const golden = goldenArray(name, "logits").data;
   const T = r.meta.classes.length;
   const tolerance = r.epsilon * largest(golden);
@@ -146,16 +147,18 @@ function expectLogits(r: GoldenRun, name: string): void {
   }
   expect(worst).toBeLessThanOrEqual(tolerance);
   expect(flips).toBe(0);
+  return worst / largest(golden);
 }
 
 /**
  * Relevance is a sum of products of two values, each within epsilon: |R - golden| <= 2 epsilon sum |z g|, which is at
  * least max |R|. Where a ReLU's input after the layer is within rounding of zero, float32 and float64 may decide
- * differently whether the gradient passes: a step, not rounding. At 10^4 to 10^5 such inputs an image and a rounding of
- * 1e-6 of their size, a step in every hundredth image or so is expected, and no more than that is let pass.
+ * differently whether the gradient passes: a step, not rounding. Of inputs that are spread about zero as a normal
+ * distribution is, a share of 2 * 0.4 * d lies within d standard deviations of it; d is taken from the logits, whose
+ * relative difference is that of the whole network. So many images may show a step, and no more.
  * @returns [T, C] how many images differ so, by class and channel: only their importance may differ
  */
-function expectRelevance(r: GoldenRun, name: string): Uint32Array {
+function expectRelevance(r: GoldenRun, name: string, difference: number): Uint32Array {
   const golden = goldenArray(name, "relevance").data;
   const C = r.study.meta.layer.outChannels;
   const kinked = new Uint32Array(r.meta.classes.length * C);
@@ -173,7 +176,7 @@ function expectRelevance(r: GoldenRun, name: string): Uint32Array {
       if (d > tolerance) kinked[at] = (kinked[at] ?? 0) + 1;
     });
   }
-  expect(flagged).toBeLessThanOrEqual(r.labels.length / 100);
+  expect(flagged).toBeLessThanOrEqual(r.labels.length * r.units * 0.8 * difference);
   return kinked;
 }
 

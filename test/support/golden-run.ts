@@ -20,6 +20,8 @@ import { goldenMeta, type GoldenMeta } from "../relevance/golden.ts";
 import { sharedDir } from "./shared.ts";
 
 const BATCH = 100;
+/** The second pass runs over thirds of classes of 10 to 100 images. */
+const PART = 20;
 const IMAGE = [3, 32, 32];
 const shared = sharedDir ?? "";
 
@@ -34,6 +36,8 @@ export interface GoldenRun extends Disposable {
   readonly labels: readonly number[];
   /** u times the sum over layers of the root of their sums' lengths: see `epsilonOf`. */
   readonly epsilon: number;
+  /** Inputs of ReLUs after the layer, an image. */
+  readonly units: number;
   readonly images: ClassImages;
   openSecondPass(): Promise<ResponsePass>;
 }
@@ -86,19 +90,31 @@ export async function runGolden(gpu: Gpu, name: string, form: string): Promise<G
   return {
     ...{ meta, study, session, layer, logits, relevance, labels },
     epsilon: epsilonOf(shaped),
+    units: unitsAfter(shaped, layer.output),
     images: {
       count: (t) => ofClass(t).length,
       batches: (t, positions) => {
         const all = ofClass(t);
         const some = positions === undefined ? all : positions.map((i) => must(all[i], "image"));
-        return batches({ root, items: some, spec, batchSize: BATCH });
+        return batches({ root, items: some, spec, batchSize: PART });
       },
     },
-    openSecondPass: () => ResponsePass.open(session, { ...options, rows: ROWS_AT_ONCE }),
+    openSecondPass: () => ResponsePass.open(session, { ...options, batch: PART, rows: ROWS_AT_ONCE }),
     [Symbol.dispose]: () => {
       session[Symbol.dispose]();
     },
   };
+}
+
+function unitsAfter(shaped: ReturnType<typeof inferShapes>, value: string): number {
+  const after = new Set([value]);
+  let units = 0;
+  for (const node of shaped.nodes) {
+    if (!node.inputs.some((name) => after.has(name))) continue;
+    for (const name of node.outputs) after.add(name);
+    if (node.opType === "Relu") units += sizeOf(shaped.values.get(node.inputs[0] ?? "")?.shape.slice(1) ?? []);
+  }
+  return units;
 }
 
 /**
