@@ -21,7 +21,12 @@ export function sortNodes(nodes: readonly GraphNode[], given: ReadonlySet<string
       if (input === "" || given.has(input)) continue;
       const from = producer.get(input);
       if (from === undefined) {
-        throw new UnbraidError("model", "GRAPH_INPUT_MISSING", `the node "${node.name}" (${node.opType}) reads "${input}", which no node, input or initialiser gives`, faulty);
+        throw new UnbraidError(
+          "model",
+          "GRAPH_INPUT_MISSING",
+          `the node "${node.name}" (${node.opType}) reads "${input}", which no node, input or initialiser gives`,
+          faulty,
+        );
       }
       before.add(from);
     }
@@ -47,7 +52,12 @@ export function sortNodes(nodes: readonly GraphNode[], given: ReadonlySet<string
   if (sorted.length === nodes.length) return sorted;
   const stuck = nodes.filter((_, k) => (waiting[k] ?? 0) > 0).map((node) => `"${node.name}"`);
   const shown = stuck.slice(0, 8).join(", ") + (stuck.length > 8 ? `, and ${stuck.length - 8} more` : "");
-  throw new UnbraidError("model", "GRAPH_CYCLE", `the graph has a cycle: these nodes wait for one another: ${shown}`, faulty);
+  throw new UnbraidError(
+    "model",
+    "GRAPH_CYCLE",
+    `the graph has a cycle: these nodes wait for one another: ${shown}`,
+    faulty,
+  );
 }
 
 /** A binary heap of numbers, least first. */
