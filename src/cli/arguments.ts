@@ -14,6 +14,9 @@ export function usageError(code: string, message: string, remedy: string): Unbra
   return new UnbraidError("usage", code, message, remedy);
 }
 
+/** Options whose values are files that are written. */
+const OUTPUTS = new Set(["out", "csv", "output"]);
+
 export class Arguments {
   readonly positionals: readonly string[];
   readonly #values: ReadonlyMap<string, readonly string[]>;
@@ -21,6 +24,13 @@ export class Arguments {
   constructor(positionals: readonly string[], values: ReadonlyMap<string, readonly string[]>) {
     this.positionals = positionals;
     this.#values = values;
+  }
+
+  /** Whatever may name a file that the command reads: the arguments, and the values of options that name no output. */
+  inputs(): string[] {
+    const options = [...this.#values].filter(([name]) => !OUTPUTS.has(name)).flatMap(([, values]) => values);
+    // `run --input NAME=FILE`
+    return [...this.positionals, ...options.flatMap((value) => [value, value.slice(value.indexOf("=") + 1)])];
   }
 
   flag(name: string): boolean {

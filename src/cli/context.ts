@@ -20,6 +20,8 @@ export class Context {
   /** Aborted by ctrl-C with an UnbraidError. */
   readonly signal: AbortSignal;
   readonly #gpus = new Set<Gpu>();
+  /** Files that the command has said it will write. */
+  readonly #written = new Set<string>();
 
   constructor(args: Arguments, out: Output, signal: AbortSignal) {
     this.args = args;
@@ -77,8 +79,8 @@ export class Context {
   }
 
   /**
-   * Finds out before long work that its output could not be written.
-   * @throws UnbraidError OUTPUT_UNWRITABLE
+   * Finds out before long work that its output could not be written, or would replace what the command reads.
+   * @throws UnbraidError OUTPUT_UNWRITABLE, OUTPUT_IS_INPUT, OUTPUT_TWICE
    */
   checkWritable(path: string): void {
     const refuse = (why: string, cause?: unknown): UnbraidError =>
@@ -86,10 +88,11 @@ export class Context {
         "output",
         "OUTPUT_UNWRITABLE",
         `${path} cannot be written: ${why}`,
-        "Choose another place with --out, or make this one writable.",
+        "Choose another place, or make this one writable.",
         { cause },
       );
     const there = status(path);
+    this.#checkDistinct(path, there);
     if (there?.isDirectory() === true) throw refuse("it is a folder");
     const folder = dirname(resolve(path));
     const parent = status(folder);
@@ -101,7 +104,32 @@ export class Context {
       throw refuse("permission is denied", cause);
     }
   }
+
+  #checkDistinct(path: string, there: Stats | undefined): void {
+    const input = this.args.inputs().find((other) => other !== "" && same(there, status(other)));
+    if (input !== undefined) {
+      throw new UnbraidError(
+        "output",
+        "OUTPUT_IS_INPUT",
+        `${path} is ${input === path ? "" : `${input}, `}an input of this command, which writing would destroy`,
+        "Choose another file to write.",
+      );
+    }
+    if (this.#written.has(resolve(path)) && (there === undefined || there.isFile())) {
+      throw new UnbraidError(
+        "usage",
+        "OUTPUT_TWICE",
+        `${path} is to be written twice`,
+        "Give each output its own file.",
+      );
+    }
+    this.#written.add(resolve(path));
+  }
 }
+
+/** One file under two names, links included; devices are written as often as one likes. */
+const same = (a: Stats | undefined, b: Stats | undefined): boolean =>
+  a?.isFile() === true && a.dev === b?.dev && a.ino === b.ino;
 
 /** undefined where nothing is there, be it that a part of the path is a file. */
 function status(path: string): Stats | undefined {

@@ -16,6 +16,9 @@ export async function onnxruntimeOpinion(
     const ort = await import("onnxruntime-node");
     const open = (file: string) => ort.InferenceSession.create(file, { logSeverityLevel: 3 });
     const sessions = [await open(files[0]), await open(files[1])] as const;
+    const type = sessions[0].inputMetadata.find((m) => m.name === input);
+    if (type?.isTensor === true && type.type !== "float32")
+      throw new Error(`the models take ${type.type}, not float32`);
     const run = async (
       session: (typeof sessions)[number],
       images: Float32Array,

@@ -100,8 +100,10 @@ function describe(graph: ShapedGraph, node: GraphNode): ConvLayer {
   // Identity passes on the very tensor; whatever computes one makes another.
   const isStored = (tensor: HostTensor | undefined) => [...graph.stored.values()].some((t) => t === tensor);
   const bias = graph.values.get(biasName);
-  if (!isStored(weights)) why = "its weights are computed, not stored";
-  else if (bias !== undefined && !isStored(bias.value)) why = "its bias is computed, not stored";
+  if (!isStored(weights))
+    why = "its weights are computed, not stored as they are used (export it with constant folding)";
+  else if (bias !== undefined && !isStored(bias.value))
+    why = "its bias is computed, not stored as it is used (export it with constant folding)";
   else if (perGroup === 1)
     why = "each output channel reads one input channel only (depthwise), so there is nothing to divide";
   const names = layerNames(node, weightName, output);

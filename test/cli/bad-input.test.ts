@@ -1,5 +1,5 @@
 /** Bad input: a code, the remedy, an exit code, and nothing written. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { encodeNpy } from "../../src/cli/npy.ts";
@@ -228,6 +228,25 @@ describe("run", () => {
 });
 
 describe("outputs", () => {
+  it("never replace what the command reads, under whatever name, nor one another", async () => {
+    const before = readFileSync(model);
+    const link = at("link.onnx");
+    symlinkSync(model, link);
+    const study = ["study", model, "--images", images, "--layer", "body.conv", "--out"];
+    for (const target of [model, link]) {
+      expect(await errorOf(...study, target)).toMatchObject({ code: "OUTPUT_IS_INPUT", exit: 8 });
+    }
+    const x = write(
+      at("x.npy"),
+      encodeNpy({ type: "float32", shape: [1, 3, SIDE, SIDE], data: new Float32Array(3 * SIDE * SIDE) }),
+    );
+    const run = ["run", model, "--input", x];
+    expect(await errorOf(...run, "--output", `logits=${x}`)).toMatchObject({ code: "OUTPUT_IS_INPUT", exit: 8 });
+    const twice = ["--output", `logits=${at("y.npy")}`, "--output", `logits=${at("y.npy")}`];
+    expect(await errorOf(...run, ...twice)).toMatchObject({ code: "OUTPUT_TWICE", exit: 2 });
+    expect(readFileSync(model).equals(before)).toBe(true);
+  });
+
   it("a folder, or a folder that is not there, is found out before any work", async () => {
     const study = ["study", model, "--images", images, "--layer", "body.conv", "--out"];
     expect(await errorOf(...study, dir)).toMatchObject({ code: "OUTPUT_UNWRITABLE", exit: 8 });
