@@ -99,6 +99,7 @@ async function run(context: Context): Promise<undefined> {
     second.gpu.check();
   }
   context.signal.throwIfAborted();
+  noteUndivided(context, planned);
 
   const record = { opened, study, studyPath, path };
   const { bytes, manifest } = rewire(record, planned);
@@ -107,6 +108,14 @@ async function run(context: Context): Promise<undefined> {
   copyBeside(context, opened.path, path);
   await out.result(manifest, describe(manifest, path));
   return undefined;
+}
+
+/** A split that divides nothing is a valid one, and says nothing about concepts. */
+function noteUndivided({ out }: Context, planned: readonly PlannedSplit[]): void {
+  for (const { channel, rho, sets } of planned) {
+    if (sets.some((set) => set !== 3)) continue;
+    out.note(`channel ${channel}: at rho ${rho} both concepts share every input, so each part is the whole channel`);
+  }
 }
 
 function ruleOf(text: string | undefined, compat: boolean): SetRule {
