@@ -1,0 +1,250 @@
+/** From pairs to splits on a small network: rho given, chosen as the original does, and chosen on held-out images. */
+import { expect, test } from "vitest";
+import { splitWeights } from "../../src/channels/parts.ts";
+import { ResponsePass } from "../../src/channels/responses.ts";
+import {
+  chooseOfficialRho,
+  chooseRho,
+  logRatioScore,
+  RHOS,
+  threeFolds,
+  type Responses,
+} from "../../src/channels/rho.ts";
+import { setsFromStudy, sourceSets, type SetRule, type SourceSets } from "../../src/channels/sets.ts";
+import {
+  planSplits,
+  ROWS_AT_ONCE,
+  type ClassImages,
+  type PlannedSplit,
+  type SplitTarget,
+} from "../../src/channels/split-run.ts";
+import { Session } from "../../src/engine/session.ts";
+import { must, UnbraidError } from "../../src/errors.ts";
+import { inputsOf, relevanceVector, weightsOf } from "../../src/relevance/arv.ts";
+import type { ImageBatch } from "../../src/relevance/run-study.ts";
+import { accumulate, createStudy, tapsOf, type Study } from "../../src/relevance/study.ts";
+import { convForward, convTerms } from "../reference/conv.ts";
+import { onAdapters } from "../support/on-adapters.ts";
+import { imagesFor, layerNetwork, type LayerCase } from "./one-layer.ts";
+
+const CASE: LayerCase = {
+  ...{ title: "grouped 3x3", size: [5, 4], inputs: 12, channels: 10, kernel: [3, 3], pads: [1, 1, 1, 1] },
+  ...{ group: 2, bias: true },
+};
+const BATCH = 4;
+const PER_CLASS = [10, 9, 11];
+const CLASSES = PER_CLASS.map((_, t) => t);
+const network = layerNetwork(CASE, BATCH);
+const { geometry } = network;
+const TAPS = tapsOf(geometry);
+const PIXELS = CASE.size.reduce((a, b) => a * b, CASE.inputs);
+/** Images of a class have their own channels brighter, so that classes differ. */
+const imagesByClass = PER_CLASS.map((n, t) =>
+  imagesFor(CASE, n, 60 + t).map((v, i) => v + (Math.floor((i % PIXELS) / 20) % 3 === t ? 1 : 0)),
+);
+const imageOf = (t: number, i: number): Float32Array =>
+  must(imagesByClass[t], "class").subarray(i * PIXELS, (i + 1) * PIXELS);
+
+/** Tap sums of one image's layer input, from the list of what each weight meets. */
+function tapSumsOf(image: Float32Array): Float32Array {
+  const sums = new Float64Array(CASE.inputs * TAPS);
+  convTerms([1, CASE.inputs, ...CASE.size], [1, CASE.inputs, ...CASE.kernel], { pads: [1, 1, 1, 1] }).each(
+    (input, weight) => {
+      sums[weight] = (sums[weight] ?? 0) + Math.max(image[input] ?? NaN, 0);
+    },
+  );
+  return Float32Array.from(sums);
+}
+
+function makeStudy(sign: number): Study {
+  const total = PER_CLASS.reduce((a, b) => a + b, 0);
+  const study = createStudy({
+    model: { file: "net.onnx", sha256: "ab".repeat(32) },
+    layer: { ...geometry, sign: new Int8Array(CASE.channels).fill(sign) },
+    classes: ["a", "b", "c"],
+    labels: CLASSES,
+    images: { digest: "cd".repeat(32), length: total, perClass: PER_CLASS },
+    preprocess: "none",
+    taus: [0.03],
+    settings: {},
+  });
+  const labels = PER_CLASS.flatMap((n, t) => new Array<number>(n).fill(t));
+  const sums = PER_CLASS.flatMap((n, t) => Array.from({ length: n }, (_, i) => tapSumsOf(imageOf(t, i))));
+  const tapSums = Float32Array.from(sums.flatMap((s) => Array.from(s)));
+  const relevance = new Float32Array(total * CASE.channels).fill(1);
+  accumulate(study, { range: [0, total], labels, tapSums, importance: { relevance } });
+  return study;
+}
+
+const requested: string[] = [];
+const images: ClassImages = {
+  count: (t) => PER_CLASS[t] ?? 0,
+  async *batches(t, positions): AsyncGenerator<ImageBatch> {
+    const list = positions ?? Array.from({ length: PER_CLASS[t] ?? 0 }, (_, i) => i);
+    requested.push(`${t}: ${list.join()}`);
+    for (let at = 0; at < list.length; at += BATCH) {
+      const part = list.slice(at, at + BATCH);
+      const tensor = Float32Array.from(part.flatMap((i) => Array.from(imageOf(t, i))));
+      const items = part.map((i) => ({ path: `${t}/${i}` }));
+      yield await Promise.resolve({ tensor, labels: part.map(() => t), items, skipped: [], next: at + part.length });
+    }
+  },
+};
+
+/** q of both parts for each candidate on these images: [candidate][part][image], in float64. */
+function responsesOf(
+  study: Study,
+  channel: number,
+  sets: readonly SourceSets[],
+  t: number,
+  positions: readonly number[],
+  sign: number,
+): Responses {
+  const { layer } = study.meta;
+  const { first } = inputsOf(layer, channel);
+  const width = CASE.inputs / layer.groups;
+  const cut = { ...CASE, inputs: width };
+  const terms = convTerms([1, width, ...cut.size], [1, width, ...cut.kernel], { pads: [1, 1, 1, 1] });
+  return sets.map((s) =>
+    splitWeights(weightsOf(layer, channel), s, 2).concepts.map((row) =>
+      positions.map((i) => {
+        const plane = PIXELS / CASE.inputs;
+        const a = imageOf(t, i)
+          .subarray(first * plane, (first + width) * plane)
+          .map((v) => Math.max(v, 0));
+        return convForward(terms, a, row).values.reduce((sum, y) => sum + Math.max(sign * y, 0), 0);
+      }),
+    ),
+  );
+}
+
+const close = (actual: readonly number[] | undefined, expected: readonly number[]): void => {
+  expect(actual?.length).toBe(expected.length);
+  // Responses are float32 sums of 54 products and 20 positions: 1e-5 relative at most, and ratios of two of them.
+  expected.forEach((e, i) => {
+    expect(Math.abs((actual?.[i] ?? NaN) - e)).toBeLessThanOrEqual(1e-4 * (1 + Math.abs(e)));
+  });
+};
+
+const study = makeStudy(1);
+const all = (t: number): number[] => Array.from({ length: PER_CLASS[t] ?? 0 }, (_, i) => i);
+
+onAdapters("planning splits", (gpu) => {
+  const open = async (session: Session): Promise<ResponsePass> =>
+    ResponsePass.open(session, {
+      ...{ layer: network.layer, geometry, input: "x", imageShape: network.imageShape },
+      ...{ batch: BATCH, rows: ROWS_AT_ONCE },
+    });
+  async function plan(
+    targets: readonly SplitTarget[],
+    o: { rule?: SetRule; compat?: boolean; study?: Study } = {},
+  ): Promise<PlannedSplit[]> {
+    using session = new Session(gpu(), network.graph);
+    using pass = await open(session);
+    const { rule = "symmetric", compat = false } = o;
+    return await planSplits({ study: o.study ?? study, targets, rule, compat, secondPass: { pass, images } });
+  }
+
+  test("as the original does: its ratio over all images", async () => {
+    const target: SplitTarget = { channel: 7, classes: [0, 2] };
+    const [got] = await plan([target], { rule: "official", compat: true });
+    const sets = RHOS.map((rho) => setsFromStudy(study, { ...target, rho, rule: "official" }));
+    const [on0, on2] = [0, 2].map((t) => responsesOf(study, 7, sets, t, all(t), 1));
+    const expected = chooseOfficialRho([must(on0, "0"), must(on2, "2")]);
+    expect(got?.choice?.criterion).toBe("official ratio");
+    close(got?.choice?.scores, expected.scores);
+    expect(got?.rho).toBe(expected.rho);
+    expect(got?.sets).toEqual(sets[expected.index]);
+    expect(got?.heldOut).toBe(undefined);
+  });
+
+  test.each([1, -1])("on held-out images, orientation %i", async (sign) => {
+    const oriented = makeStudy(sign);
+    const target: SplitTarget = { channel: 2, classes: [1, 0] };
+    requested.length = 0;
+    const [got] = await plan([target], { study: oriented });
+    // Three disjoint thirds, of these two classes only.
+    expect(requested.toSorted()).toEqual(
+      [0, 1]
+        .flatMap((t) => Object.values(threeFolds(PER_CLASS[t] ?? 0)).map((p: readonly number[]) => `${t}: ${p.join()}`))
+        .toSorted(),
+    );
+    const folds = [1, 0].map((t) => ({ t, ...threeFolds(PER_CLASS[t] ?? 0) }));
+    const vectors = folds.map(({ t, arv }) => {
+      const sums = arv.map((i) => tapSumsOf(imageOf(t, i)));
+      const mean = Float64Array.from(
+        { length: CASE.inputs * TAPS },
+        (_, k) => sums.reduce((s, v) => s + (v[k] ?? NaN), 0) / arv.length,
+      );
+      return relevanceVector(oriented.meta.layer, mean, 2, "oriented");
+    });
+    const sets = RHOS.map((rho) => sourceSets(vectors, rho, "symmetric"));
+    const choice = chooseRho(folds.map(({ t, choose }) => responsesOf(oriented, 2, sets, t, choose, sign)));
+    expect(got?.choice?.criterion).toBe("held-out log ratio");
+    close(got?.choice?.scores, choice.scores);
+    expect(got?.rho).toBe(choice.rho);
+    // The sets themselves come from all images of the study; the score from sets that had not seen the last third.
+    expect(got?.sets).toEqual(setsFromStudy(oriented, { ...target, rho: choice.rho, rule: "symmetric" }));
+    const report = folds.map(({ t, report: r }) =>
+      must(responsesOf(oriented, 2, [must(sets[choice.index], "sets")], t, r, sign)[0], "responses"),
+    );
+    const two = (r: readonly ArrayLike<number>[] | undefined) => [r?.[0] ?? [], r?.[1] ?? []] as const;
+    close([got?.heldOut?.score ?? NaN], [logRatioScore(two(report[0]), two(report[1]))]);
+    expect(got?.heldOut?.images).toEqual(folds.map((f) => f.report.length));
+  });
+
+  test("swapping the classes swaps the parts and nothing else", async () => {
+    const [one, other] = await plan([
+      { channel: 4, classes: [0, 1] },
+      { channel: 4, classes: [1, 0] },
+    ]);
+    expect(other?.rho).toBe(one?.rho);
+    expect(other?.choice).toEqual(one?.choice);
+    expect(other?.heldOut?.score).toBe(one?.heldOut?.score);
+    const swapped = one?.sets.map((s) => ((s & 1) << 1) | (s >> 1));
+    expect(other?.sets).toEqual(swapped);
+    expect(other?.sets).not.toEqual(one?.sets);
+  });
+
+  test("many targets at once, more than run together, are each what it is alone", async () => {
+    const pairs = [
+      [0, 1],
+      [1, 2],
+      [2, 0],
+    ] as const;
+    const targets = Array.from({ length: 13 }, (_, k): SplitTarget => ({
+      channel: k % 10,
+      classes: pairs[k % 3] ?? [0, 1],
+    }));
+    const together = await plan(targets);
+    expect(together.map(({ channel, classes }) => ({ channel, classes }))).toEqual(targets);
+    for (const k of [0, 5, 8, 9, 12]) expect(together[k]).toEqual((await plan([must(targets[k], "target")]))[0]);
+  });
+
+  test("what cannot be chosen fails before an image is read", async () => {
+    const error = (targets: readonly SplitTarget[]): Promise<unknown> =>
+      plan(targets).then(
+        () => "accepted",
+        (e: unknown) => (e instanceof UnbraidError ? e.code : e),
+      );
+    requested.length = 0;
+    expect(await error([{ channel: 99, classes: [0, 1] }])).toBe("CHANNEL_RANGE");
+    expect(await error([{ channel: 1, classes: [0, 3] }])).toBe("CLASS_RANGE");
+    expect(await error([{ channel: 1, classes: [1, 1] }])).toBe("CLASS_RANGE");
+    expect(requested).toEqual([]);
+  });
+});
+
+test("with rho given no image is needed; without it images are", async () => {
+  const target: SplitTarget = { channel: 3, classes: [0, 2] };
+  const [got] = await planSplits({ study, targets: [target], rule: "symmetric", rho: 0.35 });
+  expect(got).toEqual({
+    ...target,
+    rho: 0.35,
+    rule: "symmetric",
+    sets: setsFromStudy(study, { ...target, rho: 0.35, rule: "symmetric" }),
+  });
+  await expect(planSplits({ study, targets: [target], rule: "symmetric" })).rejects.toMatchObject({
+    code: "RHO_NEEDS_IMAGES",
+  });
+});
