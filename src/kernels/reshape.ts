@@ -76,7 +76,11 @@ function unsqueeze(node: GraphNode, inputs: Inputs): number[] {
 }
 
 export const reshaping: Record<string, Operator> = {
-  Identity: reshapeOperator((node, inputs) => requireInput(node, inputs, 0).shape),
+  // A constant stays the very tensor: weights behind an Identity count as stored, and are uploaded once.
+  Identity: {
+    ...reshapeOperator((node, inputs) => requireInput(node, inputs, 0).shape),
+    infer: (node, inputs) => [requireInput(node, inputs, 0)],
+  },
   Reshape: reshapeOperator(reshape),
   Flatten: reshapeOperator(flatten),
   Squeeze: reshapeOperator(squeeze),
