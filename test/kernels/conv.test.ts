@@ -345,6 +345,24 @@ onAdapters("convolution", (gpu) => {
     }
   });
 
+  test("more workgroups than one dimension of a dispatch holds", async () => {
+    // 1,450 x 1,450 pixels: more than 65,535 workgroups of 32 pixels, and of 64 elements for two channels.
+    const x = randomTensor([1, 1, 1450, 1450], 1);
+    const wrong = async (outputs: number, subgroups: number): Promise<number> => {
+      const w = randomTensor([outputs, 1, 1, 1], 2);
+      const got = await runOperator(gpu(), { opType: "Conv", opset: 22, inputs: [x, w], constants: [1], subgroups });
+      const y = got.outputs[0]?.data ?? [];
+      let count = y.length === outputs * x.data.length ? 0 : Infinity;
+      for (let i = 0; i < y.length; i++) {
+        const product = (w.data[Math.floor(i / x.data.length)] ?? NaN) * (x.data[i % x.data.length] ?? NaN);
+        if (y[i] !== Math.fround(product)) count++; // one product, rounded once
+      }
+      return count;
+    };
+    expect(await wrong(2, 0)).toBe(0);
+    for (const subgroups of subgroupChoices(gpu())) expect(await wrong(8, subgroups), `subgroups ${subgroups}`).toBe(0);
+  });
+
   test("not-a-number and infinity stay where the sum that holds them is", async () => {
     const x = randomTensor([1, 4, 5, 5], 1);
     x.data[12] = NaN; // channel 0, row 2, column 2
