@@ -137,19 +137,19 @@ onAdapters("sessions", (gpu) => {
   });
 
   test("one weight, read with and without groups, is laid out for each", async () => {
-    const w = randomTensor([32, 4, 1, 1], 2);
+    const w = randomTensor([32, 4, 3, 3], 2);
     const graph = graphOf(
       [
         node("Slice", ["image", "from", "to", "axis"], ["half"]),
         node("Conv", ["half", "w"], ["whole"]),
         node("Conv", ["image", "w"], ["grouped"], { group: 2 }),
       ],
-      [1, 8, 3, 3],
+      [1, 8, 5, 5],
       ["whole", "grouped"],
       { w, from: ints([0]), to: ints([4]), axis: ints([1]) },
     );
     using session = new Session(gpu(), graph);
-    const got = await session.run(inputs(randomTensor([1, 8, 3, 3], 1)));
+    const got = await session.run(inputs(randomTensor([1, 8, 5, 5], 1)));
     // The first group reads the same four channels through the first 16 rows.
     const [whole, grouped] = ["whole", "grouped"].map((n) => got.get(n)?.data.slice(0, 16 * 9));
     expect(whole?.length).toBe(144);

@@ -106,3 +106,19 @@ test.skipIf(testAdapters.length === 0).each([...testAdapters])("%s gives one dev
   expect((await refused(first.settle(Promise.resolve(1)))).code).toBe("DEVICE_CLOSED");
   adapter.close();
 });
+
+test.skipIf(testAdapters.length === 0).each([...testAdapters])(
+  "%s: what is refused because the device is being lost is told as its loss",
+  async (name) => {
+    const adapter = await openTestAdapter(name);
+    const gpu = await Gpu.open(adapter.adapter);
+    // Refused first, known to be lost only then.
+    const work = gpu.settle(Promise.reject(new Error("refused")));
+    setTimeout(() => {
+      gpu.device.destroy();
+    }, 10);
+    expect(await refused(work)).toMatchObject({ kind: "device", code: "DEVICE_LOST" });
+    gpu[Symbol.dispose]();
+    adapter.close();
+  },
+);
