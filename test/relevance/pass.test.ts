@@ -155,8 +155,8 @@ onAdapters("the pass of a study", (gpu) => {
     {
       title: "3x2, strided, dilated, uneven pads",
       x: [3, 4, 9, 11],
-      o: [4, 3],
-      g: { kernel: [3, 2], strides: [2, 4], dilations: [1, 3], pads: [0, 1, 1, 1] },
+      o: [3, 3],
+      g: { kernel: [3, 2], strides: [2, 4], dilations: [2, 3], pads: [0, 1, 1, 1] },
     },
     { title: "1x1, stride 2", x: [1, 6, 7, 7], o: [4, 4], g: { strides: [2, 2] } },
     { title: "1-D", x: [2, 3, 13], o: [1, 6], g: { kernel: [1, 4], strides: [1, 2], pads: [0, 1, 0, 0] } },
