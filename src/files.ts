@@ -90,6 +90,11 @@ function outputError(path: string, error: unknown): unknown {
 const errorCode = (error: unknown): string | undefined =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 
+/** What the file system says, in words. */
+export function whyUnreadable(error: unknown): string {
+  return WHY[errorCode(error) ?? ""] ?? (error instanceof Error ? error.message : String(error));
+}
+
 const WHY: Readonly<Partial<Record<string, string>>> = {
   ENOENT: "there is no such file or folder",
   ENOTDIR: "a part of the path is not a folder",

@@ -4,6 +4,7 @@ import { isComplete, type Study } from "../relevance/study.ts";
 import { decodeStudy } from "../relevance/study-file.ts";
 import { usageError, type Arguments } from "./arguments.ts";
 import type { Context } from "./context.ts";
+import { whyUnreadable } from "../files.ts";
 import { readRegularFile } from "./read-file.ts";
 
 /** @throws UnbraidError STUDY_UNREADABLE, and as decodeStudy with the file's name */
@@ -15,7 +16,7 @@ export function readStudy(path: string): Study {
     throw new UnbraidError(
       "input",
       "STUDY_UNREADABLE",
-      `the study ${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+      `the study ${path} cannot be read: ${whyUnreadable(cause)}`,
       "Check the path.",
       { cause },
     );

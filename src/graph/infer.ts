@@ -25,7 +25,7 @@ export function unsupportedError(list: readonly Unsupported[]): UnbraidError {
   return new UnbraidError(
     "unsupported",
     "OPERATORS_UNSUPPORTED",
-    `${list.length} nodes use operators that are not supported (${types.join(", ")}):\n` +
+    `${list.length} ${list.length === 1 ? "node uses an operator" : "nodes use operators"} that ${list.length === 1 ? "is" : "are"} not supported (${types.join(", ")}):\n` +
       list.map((u) => `  ${u.node}: ${u.why}`).join("\n"),
     "Export the network without them, or see docs/features.md for what is supported.",
   );
