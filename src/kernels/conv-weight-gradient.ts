@@ -19,7 +19,7 @@ export function weightGradient(l: GradientLowering, g: ConvGeometry, dy: DeviceT
       : [g.outputs, g.channels, ...g.output, ...g.input];
     const [height, width] = g.transposed ? g.input : g.output;
     const positions = g.batch * height * width;
-    const ranges = Math.ceil(positions / RANGE);
+    const ranges = Math.max(1, Math.ceil(positions / RANGE)); // an empty batch has a gradient of zeros
     const count = sizeOf(dw.shape);
     const target = ranges === 1 ? dw.slot : l.scratch(count * ranges);
     l.dispatch({

@@ -363,6 +363,23 @@ onAdapters("convolution", (gpu) => {
     for (const subgroups of subgroupChoices(gpu())) expect(await wrong(8, subgroups), `subgroups ${subgroups}`).toBe(0);
   });
 
+  test("an empty batch has an empty output, and gradients of zeros for the weights", async () => {
+    for (const [opType, w] of [
+      ["Conv", [8, 4, 3, 3]],
+      ["ConvTranspose", [4, 8, 3, 3]],
+    ] as const) {
+      const inputs = [randomTensor([0, 4, 5, 5], 1), randomTensor(w, 2), randomTensor([8], 3)];
+      for (const constants of [[], [1, 2]]) {
+        const gradient = { seed: new Float32Array(0), wrt: [0, 1, 2] };
+        const got = await runOperator(gpu(), { opType, opset: 22, inputs, constants, gradient });
+        expect(got.outputs[0]?.data.length).toBe(0);
+        expect(got.gradients.get(0)?.data.length).toBe(0);
+        expect(got.gradients.get(1)?.data).toEqual(new Float32Array(8 * 4 * 9));
+        expect(got.gradients.get(2)?.data).toEqual(new Float32Array(8));
+      }
+    }
+  });
+
   test("not-a-number and infinity stay where the sum that holds them is", async () => {
     const x = randomTensor([1, 4, 5, 5], 1);
     x.data[12] = NaN; // channel 0, row 2, column 2
