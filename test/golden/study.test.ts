@@ -44,8 +44,8 @@ describe.skipIf(sharedDir === undefined || adapterName === undefined)("golden st
     it.each(forms)('logits, relevance and counts of form "%s"', async (form) => {
       const r = await runGolden(gpu, name, form);
       runs.set(form, r);
-      const difference = expectLogits(r, name);
-      const kinks = expectRelevance(r, name, difference);
+      expectLogits(r, name);
+      const kinks = expectRelevance(r, name);
       expectCounts(r, name, kinks);
     });
 
@@ -130,8 +130,7 @@ describe.skipIf(sharedDir === undefined || adapterName === undefined)("golden st
 
 const largest = (values: ArrayLike<number>): number => Array.from(values).reduce((m, v) => Math.max(m, Math.abs(v)), 0);
 
-/** @returns the largest difference of a logit, relative to the largest logit */
-function expectLogits(r: GoldenRun, name: string): number {
+function expectLogits(r: GoldenRun, name: string): void {
   const golden = goldenArray(name, "logits").data;
   const T = r.meta.classes.length;
   const tolerance = r.epsilon * largest(golden);
@@ -147,26 +146,29 @@ function expectLogits(r: GoldenRun, name: string): number {
   }
   expect(worst).toBeLessThanOrEqual(tolerance);
   expect(flips).toBe(0);
-  return worst / largest(golden);
 }
 
 /**
  * Relevance is a sum of products of two values, each within epsilon: |R - golden| <= 2 epsilon sum |z g|, which is at
  * least max |R|. Where a ReLU's input after the layer is within rounding of zero, float32 and float64 may decide
  * differently whether the gradient passes: a step, not rounding. Of inputs that are spread about zero as a normal
- * distribution is, a share of 2 * 0.4 * d lies within d standard deviations of it; d is taken from the logits, whose
- * relative difference is that of the whole network. So many images may show a step, and no more.
+ * distribution is, a share of 2 * 0.4 * d lies within d standard deviations of it; d is the median relative difference of
+ * the relevance itself, which steps do not touch. So many images are expected to show a step, and at most three standard
+ * deviations of a Poisson count more. (PyTorch in float32 against float64 on the same images: 2 and 6 of 1,000 at the two
+ * inner layers, each with a flipped ReLU, and none without a flip beyond 9e-7; one count differs where near.npy is 0.)
  * @returns [T, C] how many images differ so, by class and channel: only their importance may differ
  */
-function expectRelevance(r: GoldenRun, name: string, difference: number): Uint32Array {
+function expectRelevance(r: GoldenRun, name: string): Uint32Array {
   const golden = goldenArray(name, "relevance").data;
   const C = r.study.meta.layer.outChannels;
   const kinked = new Uint32Array(r.meta.classes.length * C);
   let flagged = 0;
+  const differences: number[] = [];
   for (let n = 0; n < r.labels.length; n++) {
     const theirs = golden.subarray(n * C, (n + 1) * C);
     const tolerance = 2 * r.epsilon * largest(theirs);
     const off = Array.from(theirs, (v, c) => Math.abs(v - (r.relevance[n * C + c] ?? NaN)));
+    differences.push(Math.max(...off) / largest(theirs));
     if (off.every((d) => d <= tolerance)) continue;
     flagged++;
     // One unit's step moves the relevance by a part of it; a wrong kernel would not stop there.
@@ -176,7 +178,9 @@ function expectRelevance(r: GoldenRun, name: string, difference: number): Uint32
       if (d > tolerance) kinked[at] = (kinked[at] ?? 0) + 1;
     });
   }
-  expect(flagged).toBeLessThanOrEqual(r.labels.length * r.units * 0.8 * difference);
+  const median = differences.sort((a, b) => a - b)[differences.length >> 1] ?? NaN;
+  const expected = r.labels.length * r.units * 0.8 * median;
+  expect(flagged).toBeLessThanOrEqual(expected + 3 * Math.sqrt(expected));
   return kinked;
 }
 
