@@ -18,7 +18,7 @@ export {
   type AdapterKind,
   type AdapterReport,
   type OpenAdapter,
-} from "./gpu/adapters.ts";
+} from "./gpu/dawn/adapters.ts";
 export { readClasses, type Classes } from "./images/classes.ts";
 export { imageListDigest } from "./images/digest.ts";
 export {

@@ -3,7 +3,7 @@ import { accessSync, constants, statSync, type Stats } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { UnbraidError } from "../errors.ts";
 import { writeFileAtomic } from "../files.ts";
-import { openAdapter, type OpenAdapter } from "../gpu/adapters.ts";
+import { openAdapter, type OpenAdapter } from "../gpu/dawn/adapters.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Output } from "./output.ts";

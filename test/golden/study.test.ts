@@ -4,7 +4,7 @@ import { findPairs } from "../../src/channels/find.ts";
 import { planSplits } from "../../src/channels/split-run.ts";
 import { setsToText } from "../../src/channels/sets.ts";
 import { must } from "../../src/errors.ts";
-import type { OpenAdapter } from "../../src/gpu/adapters.ts";
+import type { OpenAdapter } from "../../src/gpu/dawn/adapters.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { countsOf } from "../../src/relevance/study.ts";
 import { goldenArray, goldenPairs } from "../relevance/golden.ts";

@@ -1,13 +1,13 @@
 /** The search as it goes where a GPU may be there: by the names that Dawn lists. */
 import { describe, expect, test, vi } from "vitest";
-import { openAdapter } from "../../src/gpu/adapters.ts";
-import type * as DawnVulkan from "../../src/gpu/dawn-vulkan.ts";
-import { withEnvironment } from "../../src/gpu/dawn-vulkan.ts";
-import { unpackSwiftShader } from "../../src/gpu/swiftshader.ts";
+import { openAdapter } from "../../src/gpu/dawn/adapters.ts";
+import type * as DawnVulkan from "../../src/gpu/dawn/vulkan.ts";
+import { withEnvironment } from "../../src/gpu/dawn/vulkan.ts";
+import { unpackSwiftShader } from "../../src/gpu/dawn/swiftshader.ts";
 import { testAdapters } from "../support/gpu.ts";
 
 const { hardwareIsPossible } = vi.hoisted(() => ({ hardwareIsPossible: vi.fn(() => true) }));
-vi.mock("../../src/gpu/dawn-vulkan.ts", async (original) => ({
+vi.mock("../../src/gpu/dawn/vulkan.ts", async (original) => ({
   ...(await original<typeof DawnVulkan>()),
   hardwareIsPossible,
 }));

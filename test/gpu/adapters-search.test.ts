@@ -1,6 +1,6 @@
 /** The order of the search, with adapters that exist only here. */
 import { expect, test } from "vitest";
-import { loadDawn } from "../../src/gpu/dawn.ts";
+import { loadDawn } from "../../src/gpu/dawn/dawn.ts";
 import {
   chooseAdapter,
   matches,
@@ -8,7 +8,7 @@ import {
   type AdapterSource,
   type Candidate,
   type Problem,
-} from "../../src/gpu/dawn-search.ts";
+} from "../../src/gpu/dawn/search.ts";
 
 const fake = (name: string, kind: AdapterKind, failure?: string): Candidate<string> => ({
   name,

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { tarFiles, unpackSwiftShader } from "../../src/gpu/swiftshader.ts";
+import { tarFiles, unpackSwiftShader } from "../../src/gpu/dawn/swiftshader.ts";
 import { ChildSources } from "../support/child.ts";
 
 /** One entry of a tar: header block, contents, zeros up to 512 bytes. */
@@ -43,7 +43,7 @@ const supported = process.platform === "linux" && process.arch === "x64";
 
 describe.skipIf(!supported)("unpacking (linux-x64 only)", () => {
   const scratch = mkdtempSync(join(tmpdir(), "unbraid-test-"));
-  const script = (body: string): string => `import { unpackSwiftShader } from "./src/gpu/swiftshader.js"; ${body}`;
+  const script = (body: string): string => `import { unpackSwiftShader } from "./src/gpu/dawn/swiftshader.js"; ${body}`;
   afterAll(() => {
     rmSync(scratch, { recursive: true, force: true });
   });
@@ -71,7 +71,7 @@ describe.skipIf(!supported)("unpacking (linux-x64 only)", () => {
   });
 
   test("processes that race all get it, and leave nothing else behind", async () => {
-    using racing = new ChildSources("src/gpu/swiftshader.ts");
+    using racing = new ChildSources("src/gpu/dawn/swiftshader.ts");
     const cache = join(scratch, "race");
     const body = script(`const { folder } = await unpackSwiftShader(${JSON.stringify(cache)}); console.log(folder);`);
     const results = await Promise.all([racing.run(body), racing.run(body), racing.run(body)]);
@@ -81,7 +81,7 @@ describe.skipIf(!supported)("unpacking (linux-x64 only)", () => {
   });
 
   test("a cache that cannot be written: a temporary folder, gone after the process", async () => {
-    using child = new ChildSources("src/gpu/swiftshader.ts");
+    using child = new ChildSources("src/gpu/dawn/swiftshader.ts");
     const file = join(scratch, "file");
     writeFileSync(file, ""); // root may write anywhere, but not below a plain file
     const { end, stdout } = await child.run(

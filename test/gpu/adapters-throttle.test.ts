@@ -1,7 +1,7 @@
 /** The binding's polls are spaced out, and nobody else's setImmediate is touched. */
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
-import { pollCount, pollDelay, throttlePolls } from "../../src/gpu/throttle.ts";
+import { pollCount, pollDelay, throttlePolls } from "../../src/gpu/dawn/throttle.ts";
 import { openTestAdapter, testAdapters } from "../support/gpu.ts";
 
 test("delays: none at first, then at least the 1 ms of Node's timers, 2 % of the wait, 4 ms at the most", () => {

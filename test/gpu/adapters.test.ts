@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { listAdapters } from "../../src/gpu/adapters.ts";
+import { listAdapters } from "../../src/gpu/dawn/adapters.ts";
 import { ChildSources } from "../support/child.ts";
 import { openTestAdapter, testAdapters } from "../support/gpu.ts";
 
@@ -108,14 +108,14 @@ describe.skipIf(!testAdapters.includes("swiftshader"))("in a process of its own"
   const scratch = mkdtempSync(join(tmpdir(), "unbraid-test-"));
   let sources: ChildSources;
   beforeAll(() => {
-    sources = new ChildSources("src/errors.ts", "src/gpu");
+    sources = new ChildSources("src/errors.ts", "src/gpu/dawn");
   });
   afterAll(() => {
     sources[Symbol.dispose]();
     rmSync(scratch, { recursive: true, force: true });
   });
 
-  const prelude = `import { openAdapter, listAdapters } from "./src/gpu/adapters.js";
+  const prelude = `import { openAdapter, listAdapters } from "./src/gpu/dawn/adapters.js";
     import { readFileSync } from "node:fs";
     ${ADD}
     const a = Float32Array.from({ length: 100 }, (_, i) => i);
@@ -203,7 +203,7 @@ describe.skipIf(!testAdapters.includes("swiftshader"))("in a process of its own"
       /^adapter ADAPTER_UNKNOWN no adapter matches "voodoo"; there .*SwiftShader.* \| .*doctor/m,
     );
 
-    using bare = new ChildSources("src/errors.ts", "src/gpu");
+    using bare = new ChildSources("src/errors.ts", "src/gpu/dawn");
     bare.hidePackage("@sparticuz/chromium");
     const none = await bare.run(prelude + body, hidden);
     expect(none.end).toBe(0);

@@ -4,7 +4,7 @@
  * UNBRAID_TEST_ADAPTERS names others (a comma list of what `--adapter` takes); UNBRAID_REQUIRE_ADAPTER=1 turns one that is not
  * there into a failure, so that a run in CI cannot pass by skipping.
  */
-import { openAdapter, type OpenAdapter } from "../../src/gpu/adapters.ts";
+import { openAdapter, type OpenAdapter } from "../../src/gpu/dawn/adapters.ts";
 
 const wanted = (process.env.UNBRAID_TEST_ADAPTERS ?? "lavapipe,swiftshader")
   .split(",")

@@ -1,7 +1,7 @@
 /** Tests of kernels: the same cases on every software adapter that this machine has. */
 import { afterAll, beforeAll, describe } from "vitest";
 import { Gpu } from "../../src/gpu/gpu.ts";
-import type { OpenAdapter } from "../../src/gpu/adapters.ts";
+import type { OpenAdapter } from "../../src/gpu/dawn/adapters.ts";
 import { openTestAdapter, testAdapters } from "./gpu.ts";
 
 /** `cases` registers tests; `gpu()` is there once they run. Skipped, and said so, where there is no adapter. */

@@ -1,7 +1,7 @@
 /** `unbraid doctor`: what this machine can compute with, how fast, and what would help. */
 import { EXIT_CODES, UnbraidError } from "../../errors.ts";
-import { listAdapters, type AdapterKind, type AdapterReport } from "../../gpu/adapters.ts";
-import { matches } from "../../gpu/dawn-search.ts";
+import { listAdapters, type AdapterKind, type AdapterReport } from "../../gpu/dawn/adapters.ts";
+import { matches } from "../../gpu/dawn/search.ts";
 import type { Command } from "../command.ts";
 import type { Context } from "../context.ts";
 import { measureSpeed, type Speed } from "../probe.ts";

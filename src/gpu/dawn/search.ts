@@ -1,5 +1,5 @@
 /** Which of the adapters that are there is used: the order of the search, apart from how adapters are come by. */
-import { UnbraidError } from "../errors.ts";
+import { UnbraidError } from "../../errors.ts";
 
 /** "lavapipe" is Mesa's Vulkan driver on the processor (its device is called llvmpipe); "software" is any other such driver. */
 export type AdapterKind = "hardware" | "lavapipe" | "swiftshader" | "software";

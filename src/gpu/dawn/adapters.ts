@@ -6,25 +6,12 @@
  * that it does not see: open adapters on the main thread.
  */
 import { adapterNames, loadDawn, requestAdapter, type Dawn } from "./dawn.ts";
-import {
-  chooseAdapter,
-  rank,
-  type AdapterKind,
-  type AdapterSource,
-  type Candidate,
-  type Problem,
-} from "./dawn-search.ts";
-import {
-  ensureRuntimeFolder,
-  ensureVulkanLoader,
-  hardwareIsPossible,
-  onlyDriver,
-  type Environment,
-} from "./dawn-vulkan.ts";
+import { chooseAdapter, rank, type AdapterKind, type AdapterSource, type Candidate, type Problem } from "./search.ts";
+import { ensureRuntimeFolder, ensureVulkanLoader, hardwareIsPossible, onlyDriver, type Environment } from "./vulkan.ts";
 import { unpackSwiftShader } from "./swiftshader.ts";
 import { throttlePolls } from "./throttle.ts";
 
-export type { AdapterKind } from "./dawn-search.ts";
+export type { AdapterKind } from "./search.ts";
 
 /** What the driver says of itself, as WebGPU passes it on. */
 export interface AdapterDriver {

@@ -2,8 +2,8 @@
  * Dawn in Node: loading the `webgpu` package, and asking it for adapters. One GPU object of it is one Dawn instance, with
  * the drivers it found when its first adapter was asked for; several may live side by side.
  */
-import { UnbraidError } from "../errors.ts";
-import { withEnvironment, type Environment } from "./dawn-vulkan.ts";
+import { UnbraidError } from "../../errors.ts";
+import { withEnvironment, type Environment } from "./vulkan.ts";
 
 /** What we use of the `webgpu` package. */
 export interface Dawn {
