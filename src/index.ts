@@ -26,6 +26,7 @@ export type {
 
 // The network as typed data, its Conv layers, and splitting them.
 export { buildGraph, nodeNames } from "./graph/build.ts";
+export { channelsFirst } from "./graph/channels-first.ts";
 export { batchShape, classifierOf, type Classifier } from "./graph/classifier.ts";
 export { assertSplittable, convLayers, findLayer, type ConvLayer } from "./graph/conv-layers.ts";
 export type {
@@ -51,12 +52,14 @@ export { Session } from "./engine/session.ts";
 export { Gpu } from "./gpu/gpu.ts";
 
 // Studies: relevance, importance and average relevance vectors over many images.
-export { AverageRelevance, relevanceVector, type ArvForm } from "./relevance/arv.ts";
+export { AverageRelevance, meanTapSums, relevanceVector, type ArvForm } from "./relevance/arv.ts";
 export { listDigest, type ListedImage } from "./relevance/digest.ts";
-export { assertSameStudy, assertStudyMatches, mergeStudies } from "./relevance/merge.ts";
+export { DEFAULT_FOLDS, evidenceFolds, foldOf, foldsOf, MAX_FOLDS, type EvidenceFolds } from "./relevance/folds.ts";
+export { assertSameStudy, assertStudyMatches, mergeSets, mergeStudies } from "./relevance/merge.ts";
 export { RelevancePass, type PassOptions, type PassResult } from "./relevance/pass.ts";
 export { runStudy, type ImageBatch, type StudyProgress, type StudyRun } from "./relevance/run-study.ts";
 export { decodeStudy, encodeStudy, STUDY_FORMAT_VERSION, studiesEqual } from "./relevance/study-file.ts";
+export { firstOf, selectLayer, type StudySet } from "./relevance/study-set.ts";
 export { studyLayer } from "./relevance/study-layer.ts";
 export {
   accumulate,
@@ -65,6 +68,7 @@ export {
   createStudy,
   imagesOf,
   isComplete,
+  tapSumsOf,
   type SkippedImage,
   type Study,
   type StudyBatch,

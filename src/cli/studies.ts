@@ -2,13 +2,14 @@
 import { UnbraidError } from "../errors.ts";
 import { isComplete, type Study } from "../relevance/study.ts";
 import { decodeStudy } from "../relevance/study-file.ts";
+import { selectLayer, type StudySet } from "../relevance/study-set.ts";
 import { usageError, type Arguments } from "./arguments.ts";
 import type { Context } from "./context.ts";
 import { whyUnreadable } from "../files.ts";
 import { readRegularFile } from "./read-file.ts";
 
 /** @throws UnbraidError STUDY_UNREADABLE, and as decodeStudy with the file's name */
-export function readStudy(path: string): Study {
+export function readStudy(path: string): StudySet {
   let bytes: Uint8Array;
   try {
     bytes = readRegularFile(path);
@@ -53,10 +54,11 @@ export function compatOption(args: Arguments): boolean {
 
 /**
  * A study that has seen all its images, or any with --partial.
- * @throws UnbraidError STUDY_INCOMPLETE
+ * @param layer which of the file's layers, where it has several
+ * @throws UnbraidError STUDY_INCOMPLETE, STUDY_LAYER, and as readStudy
  */
-export function readWholeStudy({ args, out }: Context, path: string): Study {
-  const study = readStudy(path);
+export function readWholeStudy({ args, out }: Context, path: string, layer?: string): Study {
+  const study = selectLayer(readStudy(path), layer);
   if (isComplete(study)) return study;
   const done = study.done.reduce((n, [from, to]) => n + to - from, 0);
   const state = `${path} has seen ${done} of its ${study.meta.images.length} images`;

@@ -3,7 +3,7 @@
  * class (METHOD.md A3, in the one-pass form of B).
  */
 import { roundToHalf } from "./half.ts";
-import { imagesOf, tapsOf } from "./study.ts";
+import { tapsOf, tapSumsOf } from "./study.ts";
 import type { Study, StudyLayer } from "./study.ts";
 
 /**
@@ -25,10 +25,10 @@ export function weightsOf(layer: StudyLayer, channel: number): Float32Array {
   return layer.weights.subarray(channel * size, (channel + 1) * size);
 }
 
-/** [I, K] mean tap sums of a class; undefined where no image of it was accumulated. */
-export function meanTapSums(study: Study, label: number): Float64Array | undefined {
-  const images = imagesOf(study, label);
-  return study.accumulators[label]?.tapSums.toFloat64().map((sum) => sum / images);
+/** [I, K] mean tap sums of a class, over the images of `folds` or all; undefined where none was accumulated. */
+export function meanTapSums(study: Study, label: number, folds?: readonly number[]): Float64Array | undefined {
+  const sums = tapSumsOf(study, label, folds);
+  return sums?.toFloat64().map((sum) => sum / sums.contributions);
 }
 
 /**
@@ -58,16 +58,17 @@ export function relevanceVector(
 /** Gives ARVs of a study, keeping each class's mean tap sums once they are asked for. */
 export class AverageRelevance {
   readonly #study: Study;
-  readonly #means = new Map<number, Float64Array | undefined>();
+  readonly #means = new Map<string, Float64Array | undefined>();
 
   constructor(study: Study) {
     this.#study = study;
   }
 
-  /** [I/groups] the ARV of (channel, class); undefined where the class has no image. */
-  vector(channel: number, label: number, form: ArvForm): Float64Array | undefined {
-    if (!this.#means.has(label)) this.#means.set(label, meanTapSums(this.#study, label));
-    const mean = this.#means.get(label);
+  /** [I/groups] the ARV of (channel, class) over the images of `folds` or all; undefined where there are none. */
+  vector(channel: number, label: number, form: ArvForm, folds?: readonly number[]): Float64Array | undefined {
+    const key = `${label} ${folds?.join() ?? "all"}`;
+    if (!this.#means.has(key)) this.#means.set(key, meanTapSums(this.#study, label, folds));
+    const mean = this.#means.get(key);
     return mean === undefined ? undefined : relevanceVector(this.#study.meta.layer, mean, channel, form);
   }
 }

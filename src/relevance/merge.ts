@@ -1,8 +1,10 @@
 /** Whether studies belong together, and adding those that do. */
-import { UnbraidError } from "../errors.ts";
+import { must, UnbraidError } from "../errors.ts";
+import { ExactSums } from "./exact-sum.ts";
 import { imagesHeader, layerHeader, settingsHeader } from "./study-header.ts";
 import { joinRanges, overlap } from "./ranges.ts";
 import { createStudy, emptyAccumulator, overlapError } from "./study.ts";
+import { isCalled, type StudySet } from "./study-set.ts";
 import type { ClassAccumulator, Study, StudyMeta } from "./study.ts";
 
 /**
@@ -21,7 +23,7 @@ export function assertStudyMatches(
       `The study was made of another model: ${model.file} with SHA-256 ${model.sha256.slice(0, 12)}..., not ${expected.modelDigest.slice(0, 12)}....`,
       "Pass the model that the study was made of, or make a study of this one.",
     );
-  if (expected.layer !== undefined && ![layer.name, layer.nodeName, layer.output].includes(expected.layer))
+  if (expected.layer !== undefined && !isCalled(layer, expected.layer))
     throw new UnbraidError(
       "input",
       "STUDY_LAYER",
@@ -48,6 +50,7 @@ export function assertSameStudy(a: StudyMeta, b: StudyMeta): void {
     ["image lists", (m) => imagesHeader(m.images)],
     ["preprocessing", (m) => m.preprocess],
     ["values of tau", (m) => m.taus],
+    ["numbers of folds", (m) => m.folds],
     ["settings", (m) => settingsHeader(m.settings)],
   ];
   for (const [what, of] of aspects) {
@@ -74,10 +77,21 @@ export function mergeStudies(a: Study, b: Study): Study {
   return study;
 }
 
+/**
+ * As mergeStudies, for each layer of two sets.
+ * @throws UnbraidError as mergeStudies; STUDY_LAYER where the layers are not the same
+ */
+export function mergeSets(a: StudySet, b: StudySet): StudySet {
+  const names = (set: StudySet): string => set.studies.map((s) => s.meta.layer.name).join(", ");
+  if (a.studies.length !== b.studies.length) throw mismatch("STUDY_LAYER", "layers", names(a), names(b));
+  return { studies: a.studies.map((study, i) => mergeStudies(study, must(b.studies[i], "study"))) };
+}
+
 function addClasses(sum: ClassAccumulator, parts: readonly ClassAccumulator[]): ClassAccumulator {
   for (const part of parts) {
-    sum.images += part.images;
-    sum.tapSums.merge(part.tapSums);
+    part.tapSums.forEach((sums, fold) => {
+      if (sums !== undefined) (sum.tapSums[fold] ??= new ExactSums(sums.length)).merge(sums);
+    });
     part.counts.forEach((count, i) => (sum.counts[i] = (sum.counts[i] ?? 0) + count));
   }
   return sum;

@@ -31,6 +31,8 @@ export interface StudyRun {
   readonly batches: AsyncIterable<ImageBatch>;
   /** Path of every image, by position in the list. */
   readonly paths: readonly string[];
+  /** Fold of every image, by position in the list (`foldsOf`); may be left out where the study has one fold. */
+  readonly folds?: ArrayLike<number>;
   /** Part of the list to do: [start, end). */
   readonly start: number;
   readonly end: number;
@@ -52,11 +54,12 @@ export interface StudyRun {
  * and the device throw
  */
 export async function runStudy(run: StudyRun): Promise<{ seconds: number; images: number }> {
-  const { study, pass, paths, start, end, signal } = run;
+  const { study, pass, paths, folds, start, end, signal } = run;
   const position = new Map(paths.map((p, i) => [p, i]));
+  const positionOf = ({ path }: { readonly path: string }): number => must(position.get(path), path);
   const skippedOf = (list: ImageBatch["skipped"]): SkippedImage[] =>
     list.map(({ item, error }) => ({
-      index: must(position.get(item.path), item.path),
+      index: positionOf(item),
       name: item.path,
       reason: error.message,
     }));
@@ -67,6 +70,7 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
   try {
     for await (const batch of run.batches) {
       signal?.throwIfAborted();
+      const { items } = batch;
       const labels = Array.from(batch.labels);
       const logits = labels.map((t) => must(study.meta.labels[t], `logit of class ${t}`));
       const result = await pass.run(batch.tensor, logits, labels);
@@ -74,7 +78,8 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
         range: [at, batch.next],
         skipped: skippedOf(batch.skipped),
         labels,
-        names: batch.items.map((i) => i.path),
+        ...(folds === undefined ? {} : { folds: items.map((item) => must(folds[positionOf(item)], item.path)) }),
+        names: items.map((i) => i.path),
         tapSums: result.tapSums,
         finite: result.relevance,
         importance: { hits: result.hits },
@@ -96,6 +101,7 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
         range: [at, end],
         skipped: rest,
         labels: [],
+        folds: [],
         tapSums: new Float32Array(0),
         importance: { hits: [] },
       });

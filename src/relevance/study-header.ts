@@ -2,6 +2,7 @@
  * What a study says of itself, without its large arrays, as plain JSON in a fixed order: the head of a study file, and what
  * two studies are compared by.
  */
+import { MAX_FOLDS } from "./folds.ts";
 import { overlap, rangesLength } from "./ranges.ts";
 import type { Range } from "./ranges.ts";
 import { corrupt } from "./sections.ts";
@@ -31,20 +32,21 @@ export const settingsHeader = (settings: StudyMeta["settings"]): Record<string, 
 
 /** The header of a study file, checked. */
 export interface StudyHeader {
-  /** With arrays of zeros for weights and signs, which follow in their sections. */
-  readonly meta: StudyMeta;
+  /** One a layer, with arrays of zeros for weights and signs, which follow in their sections. */
+  readonly metas: readonly StudyMeta[];
   readonly done: readonly Range[];
   readonly skipped: readonly SkippedImage[];
-  /** [T] images accumulated of each class. */
-  readonly accumulated: readonly number[];
+  /** [T][F] images accumulated of each class and fold. */
+  readonly accumulated: readonly (readonly number[])[];
 }
 
 /**
  * @param json the header's bytes, UTF-8
  * @param available bytes of all sections: nothing larger is allocated
+ * @param version of the format
  * @throws UnbraidError STUDY_CORRUPT
  */
-export function parseHeader(json: Uint8Array, available: number): StudyHeader {
+export function parseHeader(json: Uint8Array, available: number, version: number): StudyHeader {
   let parsed: unknown;
   try {
     parsed = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(json));
@@ -65,14 +67,17 @@ export function parseHeader(json: Uint8Array, available: number): StudyHeader {
   if (taus.length === 0 || taus.some((tau, k) => !(tau <= 1 && tau > (taus[k - 1] ?? -Number.MIN_VALUE))))
     throw corrupt("values of tau that are not ascending from 0 to 1");
 
-  const meta: StudyMeta = {
+  const folds = version === 1 ? 1 : h.get("folds").count(1);
+  if (folds > MAX_FOLDS) throw corrupt(`${folds} folds`);
+  const layers = parseLayers(version === 1 ? [h.get("layer")] : h.get("layers").list((f) => f), available);
+  const common = {
     model: { file: h.get("model").get("file").string(), sha256: h.get("model").get("sha256").string() },
-    layer: parseLayer(h.get("layer"), available),
     classes,
     labels: h.get("labels").list((n) => n.count(), classes.length),
     images,
     preprocess: h.get("preprocess").string(),
     taus,
+    folds,
     settings: h.get("settings").record((value) => value.string()),
   };
   const done = h.get("done").list((r): Range => {
@@ -92,12 +97,29 @@ export function parseHeader(json: Uint8Array, available: number): StudyHeader {
     )
   )
     throw corrupt("skipped images out of order or out of range");
-  const accumulated = h.get("accumulated").list((n) => n.count(), classes.length);
-  if (accumulated.some((n, t) => n > (images.perClass[t] ?? 0)))
+  const accumulated = h
+    .get("accumulated")
+    .list((of) => (version === 1 ? [of.count()] : of.list((n) => n.count(), folds)), classes.length);
+  if (accumulated.some((of, t) => total(of) > (images.perClass[t] ?? 0)))
     throw corrupt("more images of a class than are listed");
-  const counted = accumulated.reduce((a, b) => a + b, 0) + skipped.length;
+  const counted = total(accumulated.flat()) + skipped.length;
   if (counted !== rangesLength(done)) throw corrupt(`${counted} images in ${rangesLength(done)} positions`);
-  return { meta, done, skipped, accumulated };
+  return { metas: layers.map((layer) => ({ ...common, layer })), done, skipped, accumulated };
+}
+
+const total = (counts: readonly number[]): number => counts.reduce((a, b) => a + b, 0);
+
+/** Layers whose weights fit into the file together. */
+function parseLayers(fields: readonly Field[], available: number): StudyLayer[] {
+  if (fields.length === 0) throw corrupt("no layer");
+  let left = available;
+  const layers = fields.map((field) => {
+    const layer = parseLayer(field, left);
+    left -= layer.weights.byteLength + layer.sign.byteLength;
+    return layer;
+  });
+  if (new Set(layers.map((l) => l.nodeName)).size !== layers.length) throw corrupt("a layer that stands there twice");
+  return layers;
 }
 
 function parseLayer(f: Field, available: number): StudyLayer {

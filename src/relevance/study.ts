@@ -5,6 +5,7 @@
  */
 import { invariant, UnbraidError } from "../errors.ts";
 import { ExactSums, MAX_CONTRIBUTIONS } from "./exact-sum.ts";
+import { MAX_FOLDS } from "./folds.ts";
 import { countImportant, VARIANTS } from "./importance.ts";
 import type { Variant } from "./importance.ts";
 import { joinRanges, overlap, showRange } from "./ranges.ts";
@@ -62,6 +63,8 @@ export interface StudyMeta {
   readonly preprocess: string;
   /** Ascending, each once. */
   readonly taus: readonly number[];
+  /** F, how many parts of each class's images have tap sums of their own: see folds.ts. 1 to 64. */
+  readonly folds: number;
   /** Whatever else changes the numbers; compared as text. */
   readonly settings: Readonly<Record<string, string>>;
 }
@@ -76,10 +79,11 @@ export interface SkippedImage {
 
 /** What is accumulated over the images of one class. */
 export interface ClassAccumulator {
-  /** N_t so far. */
-  images: number;
-  /** [I, K] sums over images of S_n[i,k], the sum over output positions of the input that tap k reads. */
-  readonly tapSums: ExactSums;
+  /**
+   * [F] each [I, K], sums over the images of a fold of S_n[i,k], the sum over output positions of the input that tap k
+   * reads; undefined until the first image of the fold. An accumulator's number of contributions is its number of images.
+   */
+  readonly tapSums: (ExactSums | undefined)[];
   /** [2][taus][C] images on which a channel was important, by variant (order of VARIANTS) and tau. */
   readonly counts: Uint16Array | Uint32Array;
 }
@@ -101,6 +105,8 @@ export interface StudyBatch {
   readonly skipped?: readonly SkippedImage[];
   /** [n] class (not logit) of each image that was read. */
   readonly labels: ArrayLike<number>;
+  /** [n] fold of each, as `foldsOf` the whole list gives it; may be left out where the study has one fold. */
+  readonly folds?: ArrayLike<number>;
   /** [n] for messages. */
   readonly names?: readonly string[];
   /** [n, I, K] float32. */
@@ -125,7 +131,7 @@ export const tapsOf = (layer: StudyLayer): number => layer.kernel[0] * layer.ker
 
 /**
  * An empty study.
- * @throws UnbraidError OPTION_TAU; NOT_FINITE for weights; SUM_CAPACITY for a class of more than 2^23 images
+ * @throws UnbraidError OPTION_TAU; OPTION_RANGE for folds; NOT_FINITE for weights; SUM_CAPACITY for a class of more than 2^23 images
  */
 export function createStudy(meta: StudyMeta): Study {
   const { layer, classes, images } = meta;
@@ -157,6 +163,13 @@ export function createStudy(meta: StudyMeta): Study {
       `tau must be one or more numbers from 0 to 1, not ${meta.taus.join(", ") || "nothing"}.`,
       "Pass for instance --tau 0.03.",
     );
+  if (!(Number.isInteger(meta.folds) && meta.folds >= 1 && meta.folds <= MAX_FOLDS))
+    throw new UnbraidError(
+      "usage",
+      "OPTION_RANGE",
+      `A study has 1 to ${MAX_FOLDS} folds, not ${meta.folds}.`,
+      "Pass --folds in that range.",
+    );
   return { meta: { ...meta, taus }, done: [], skipped: [], accumulators: classes.map(() => undefined) };
 }
 
@@ -170,8 +183,7 @@ export function accumulate(study: Study, batch: StudyBatch): void {
   const sums = layer.inChannels * tapsOf(layer);
   for (let j = 0; j < batch.labels.length; j++) {
     const accumulator = accumulatorOf(study, batch.labels[j] ?? -1);
-    accumulator.tapSums.addVector(batch.tapSums, j * sums);
-    accumulator.images++;
+    (accumulator.tapSums[batch.folds?.[j] ?? 0] ??= new ExactSums(sums)).addVector(batch.tapSums, j * sums);
     if (batch.importance.relevance !== undefined) {
       const offset = j * layer.outChannels;
       const relevance = batch.importance.relevance.subarray(offset, offset + layer.outChannels);
@@ -188,7 +200,7 @@ export function accumulate(study: Study, batch: StudyBatch): void {
 }
 
 function checkBatch(study: Study, batch: StudyBatch): void {
-  const { layer, taus, classes, images } = study.meta;
+  const { layer, taus, classes, images, folds } = study.meta;
   const n = batch.labels.length;
   const [from, to] = batch.range;
   const skipped = batch.skipped ?? [];
@@ -199,6 +211,11 @@ function checkBatch(study: Study, batch: StudyBatch): void {
     "skipped images lie in the batch's range",
   );
   invariant(batch.tapSums.length === n * sums, "tap sums of each image");
+  invariant(batch.folds?.length === n || (batch.folds === undefined && folds === 1), "the fold of each image");
+  invariant(
+    Array.from(batch.folds ?? []).every((fold) => Number.isInteger(fold) && fold >= 0 && fold < folds),
+    `folds from 0 to ${folds - 1}`,
+  );
   const twice = overlap(study.done, [batch.range]);
   if (twice !== undefined) throw overlapError(twice);
 
@@ -230,8 +247,8 @@ export function accumulatorOf(study: Study, label: number): ClassAccumulator {
 }
 
 export function emptyAccumulator(meta: StudyMeta, label: number): ClassAccumulator {
-  const sums = meta.layer.inChannels * tapsOf(meta.layer);
-  return { images: 0, tapSums: new ExactSums(sums), counts: emptyCounts(meta, label) };
+  const tapSums = Array.from({ length: meta.folds }, () => undefined);
+  return { tapSums, counts: emptyCounts(meta, label) };
 }
 
 /** Counts take 16 bits where the class has few enough images. */
@@ -247,15 +264,33 @@ export function countsOf(study: Study, variant: Variant, tauIndex: number, label
   return study.accumulators[label]?.counts.subarray(start, start + channels) ?? new Uint16Array(channels);
 }
 
-/** N_t: images of the class that were accumulated. */
-export const imagesOf = (study: Study, label: number): number => study.accumulators[label]?.images ?? 0;
+/** The accumulators of a class's folds that have images: those of `folds`, or all. */
+function foldSums(study: Study, label: number, folds?: readonly number[]): ExactSums[] {
+  const all = study.accumulators[label]?.tapSums ?? [];
+  return all.filter((_, fold) => folds?.includes(fold) ?? true).filter((sums) => sums !== undefined);
+}
+
+/** N_t: images of the class that were accumulated, in `folds` or in all. */
+export const imagesOf = (study: Study, label: number, folds?: readonly number[]): number =>
+  foldSums(study, label, folds).reduce((n, sums) => n + sums.contributions, 0);
+
+/**
+ * [I, K] the tap sums of a class over the images of `folds`, or of all: the very sums that one accumulator for all these
+ * images would hold. Undefined where there is no image.
+ */
+export function tapSumsOf(study: Study, label: number, folds?: readonly number[]): ExactSums | undefined {
+  const [first, ...others] = foldSums(study, label, folds);
+  if (first === undefined || others.length === 0) return first;
+  const total = new ExactSums(first.length);
+  for (const sums of [first, ...others]) total.merge(sums);
+  return total;
+}
 
 /** Bytes that the accumulators take. */
 export function accumulatorBytes(study: Study): number {
-  return study.accumulators.reduce(
-    (bytes, a) => bytes + (a === undefined ? 0 : a.tapSums.bytes + a.counts.byteLength),
-    0,
-  );
+  const bytesOf = ({ tapSums, counts }: ClassAccumulator): number =>
+    tapSums.reduce((bytes, sums) => bytes + (sums?.bytes ?? 0), counts.byteLength);
+  return study.accumulators.reduce((bytes, a) => bytes + (a === undefined ? 0 : bytesOf(a)), 0);
 }
 
 /** Whether the whole image list has been accumulated. */

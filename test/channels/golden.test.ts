@@ -4,7 +4,8 @@ import { findPairs } from "../../src/channels/find.ts";
 import type { Pair } from "../../src/channels/find.ts";
 import { RHOS } from "../../src/channels/rho.ts";
 import { setsFromStudy, setsToText } from "../../src/channels/sets.ts";
-import { accumulatorOf, countsOf } from "../../src/relevance/study.ts";
+import { must } from "../../src/errors.ts";
+import { countsOf, tapSumsOf } from "../../src/relevance/study.ts";
 import { GOLDEN, goldenArray, goldenMeta, goldenPairs, goldenStudy } from "../relevance/golden.ts";
 import type { Form } from "../relevance/golden.ts";
 import { sharedDir } from "../support/shared.ts";
@@ -32,7 +33,7 @@ describe.skipIf(sharedDir === undefined).each(GOLDEN)("golden %s (needs ../share
     const expected = goldenArray(name, "tapsums").data;
     const size = expected.length / T;
     for (let t = 0; t < T; t++) {
-      const sums = accumulatorOf(study, t).tapSums.toFloat64();
+      const sums = must(tapSumsOf(study, t), "tap sums").toFloat64();
       for (let i = 0; i < size; i++) {
         const exact = expected[t * size + i] ?? NaN;
         // Three contributions of at most |exact|, the bound of exact-sum.ts; 2^-72 is what three float32 cannot hold.

@@ -66,6 +66,7 @@ function makeStudy(sign: number): Study {
     images: { digest: "cd".repeat(32), length: total, perClass: PER_CLASS },
     preprocess: "none",
     taus: [0.03],
+    folds: 1,
     settings: {},
   });
   const labels = PER_CLASS.flatMap((n, t) => new Array<number>(n).fill(t));

@@ -35,6 +35,7 @@ export function sharedInputsStudy(options: {
     images: { digest: "00", length: labels.length, perClass: vectors.map(() => images) },
     preprocess: "",
     taus: [0.03],
+    folds: 1,
     settings: {},
   });
   accumulate(study, {

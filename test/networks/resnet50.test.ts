@@ -12,7 +12,7 @@ import { decodeModel } from "../../src/onnx/decode.ts";
 import { RelevancePass } from "../../src/relevance/pass.ts";
 import { runStudy, type ImageBatch } from "../../src/relevance/run-study.ts";
 import { studyLayer } from "../../src/relevance/study-layer.ts";
-import { accumulatorBytes, createStudy, isComplete, tapsOf } from "../../src/relevance/study.ts";
+import { accumulatorBytes, createStudy, isComplete, tapsOf, tapSumsOf } from "../../src/relevance/study.ts";
 import { testAdapters } from "../support/gpu.ts";
 import { uniform } from "../support/numbers.ts";
 import { onAdapters } from "../support/on-adapters.ts";
@@ -86,6 +86,7 @@ onAdapters(
         images: { digest: "00".repeat(32), length: 64, perClass: classes.map((_, t) => (t < 16 ? 4 : 0)) },
         preprocess: "test",
         taus: [0.03],
+        folds: 1,
         settings: {},
       });
       const options = { layer, geometry, input: "input", logits: "logits", imageShape: IMAGE, logitCount: 1000, batch };
@@ -107,7 +108,7 @@ onAdapters(
       const feed = new Map([["input", { type: "float32" as const, shape: [batch, ...IMAGE], data: last }]]);
       const z = must((await session.run(feed, [layer.output])).get(layer.output), "z");
       const positions = sizeOf(z.shape.slice(2));
-      const sums = must(study.accumulators[15], "class 15").tapSums.toFloat64();
+      const sums = must(tapSumsOf(study, 15), "class 15").toFloat64();
       const inputs = geometry.inChannels * tapsOf(geometry);
       for (let c = 0; c < geometry.outChannels; c += 37) {
         let expected = 0;

@@ -68,6 +68,7 @@ export function goldenStudy(name: string, form: Form = ""): Study {
     images: { digest: "00".repeat(32), length: labels.length, perClass },
     preprocess: "",
     taus: meta.taus,
+    folds: 1,
     settings: {},
   });
   accumulate(study, {

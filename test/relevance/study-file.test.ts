@@ -1,15 +1,18 @@
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { UnbraidError } from "../../src/errors.ts";
 import { digestOf, hexDigest, listDigest } from "../../src/relevance/digest.ts";
-import { decodeStudy, encodeStudy } from "../../src/relevance/study-file.ts";
-import { accumulate, countsOf } from "../../src/relevance/study.ts";
+import { decodeStudy, encodeStudy, studiesEqual } from "../../src/relevance/study-file.ts";
+import { selectLayer } from "../../src/relevance/study-set.ts";
+import { accumulate, countsOf, tapSumsOf } from "../../src/relevance/study.ts";
 import { Random } from "../support/random.ts";
 import { batchOf, emptyStudy, LABELS } from "./synthetic.ts";
 
-const study = emptyStudy();
-accumulate(study, batchOf(0, LABELS.length - 2, [2]));
-const file = encodeStudy(study);
+const FOLDS = 2;
+const study = emptyStudy({ folds: FOLDS });
+accumulate(study, batchOf(0, LABELS.length - 2, [2], FOLDS));
+const file = encodeStudy({ studies: [study] });
 /** Of the first line and the JSON. */
 const lineEnd = file.indexOf(0x0a) + 1;
 const headerEnd = lineEnd + Number(new TextDecoder().decode(file.subarray(0, lineEnd)).split(" ")[2]);
@@ -36,25 +39,37 @@ function resigned(bytes: Uint8Array): Uint8Array {
 function edited(edit: (text: string) => string): Uint8Array {
   const json = new TextDecoder().decode(file.subarray(lineEnd, headerEnd));
   const changed = new TextEncoder().encode(edit(json));
-  const head = Buffer.concat([Buffer.from(`UNBRAID-STUDY 1 ${changed.length}\n`), changed]);
+  const head = Buffer.concat([Buffer.from(`UNBRAID-STUDY 2 ${changed.length}\n`), changed]);
   const pad = Buffer.alloc((8 - (head.length % 8)) % 8);
   return resigned(Buffer.concat([head, pad, file.subarray(Math.ceil(headerEnd / 8) * 8)]));
 }
 
 describe("the study file", () => {
   it("reads back as it was written", () => {
-    const read = decodeStudy(file);
-    expect(encodeStudy(read)).toEqual(file);
+    const set = decodeStudy(file);
+    expect(encodeStudy(set)).toEqual(file);
+    const read = selectLayer(set);
     expect(read.meta).toEqual({ ...study.meta, settings: { a: "1", b: "2" } });
     expect(read.done).toEqual([[0, 10]]);
     expect(read.skipped).toEqual([{ index: 2, name: "image 2", reason: "truncated" }]);
     expect(countsOf(read, "half", 1, 2)).toEqual(countsOf(study, "half", 1, 2));
-    expect(read.accumulators[0]?.tapSums.toFloat64()).toEqual(study.accumulators[0]?.tapSums.toFloat64());
+    expect(tapSumsOf(read, 0, [1])?.toFloat64()).toEqual(tapSumsOf(study, 0, [1])?.toFloat64());
     expect(outcome(edited((json) => json))).toBe("ok");
   });
 
   it("keeps an empty study", () => {
-    expect(decodeStudy(encodeStudy(emptyStudy())).accumulators).toEqual([undefined, undefined, undefined]);
+    expect(selectLayer(decodeStudy(encodeStudy({ studies: [emptyStudy()] }))).accumulators).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it("reads version 1: one layer, no folds", () => {
+    const old = decodeStudy(readFileSync(new URL("data/version-1.study", import.meta.url)));
+    const now = emptyStudy();
+    accumulate(now, batchOf(0, LABELS.length - 2, [2]));
+    expect(studiesEqual(old, { studies: [now] })).toBe(true);
   });
 
   it("refuses what is not a study, and what a newer version wrote", () => {
@@ -62,7 +77,7 @@ describe("the study file", () => {
     expect(outcome(new TextEncoder().encode("channel,class1,class2\n"))).toBe("STUDY_FORMAT");
     expect(outcome(Uint8Array.from(file, (b) => b ^ 1))).toBe("STUDY_FORMAT");
     const newer = Uint8Array.from(file);
-    newer["UNBRAID-STUDY ".length] = "2".charCodeAt(0);
+    newer["UNBRAID-STUDY ".length] = "3".charCodeAt(0);
     expect(outcome(newer)).toBe("STUDY_VERSION");
   });
 

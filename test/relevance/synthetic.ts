@@ -1,4 +1,5 @@
 /** A small study of a grouped 3x2 Conv, and random batches for it. */
+import { foldsOf } from "../../src/relevance/folds.ts";
 import { createStudy } from "../../src/relevance/study.ts";
 import type { Study, StudyBatch, StudyMeta } from "../../src/relevance/study.ts";
 import { Random } from "../support/random.ts";
@@ -35,6 +36,7 @@ export function syntheticMeta(changes: Partial<StudyMeta> = {}): StudyMeta {
     images: { digest: "cd".repeat(32), length: LABELS.length, perClass: [4, 3, 5] },
     preprocess: "none",
     taus: [0.03, 0.3],
+    folds: 1,
     settings: { b: "2", a: "1" },
     ...changes,
   };
@@ -51,12 +53,13 @@ function image(j: number): { tapSums: number[]; relevance: number[] } {
 }
 
 /** The batch of positions [from, to), without those skipped. */
-export function batchOf(from: number, to: number, skip: readonly number[] = []): StudyBatch {
+export function batchOf(from: number, to: number, skip: readonly number[] = [], folds = 1): StudyBatch {
   const all = Array.from({ length: to - from }, (_, k) => from + k);
   const read = all.filter((j) => !skip.includes(j));
   return {
     range: [from, to],
     labels: read.map((j) => LABELS[j] ?? -1),
+    folds: read.map((j) => foldsOf(LABELS, folds)[j] ?? -1),
     names: read.map((j) => `image ${j}`),
     skipped: all
       .filter((j) => skip.includes(j))

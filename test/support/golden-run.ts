@@ -68,6 +68,7 @@ export async function runGolden(gpu: Gpu, name: string, form: string): Promise<G
     },
     preprocess: dataset,
     taus: meta.taus,
+    folds: 1,
     settings: {},
   });
   const logits = new Float32Array(items.length * logitCount);

@@ -1,7 +1,8 @@
 /** `unbraid merge`: one study out of the studies of shards. */
 import { accumulatorBytes, imagesOf, isComplete } from "../../relevance/study.ts";
-import { mergeStudies } from "../../relevance/merge.ts";
+import { mergeSets } from "../../relevance/merge.ts";
 import { encodeStudy } from "../../relevance/study-file.ts";
+import { firstOf } from "../../relevance/study-set.ts";
 import type { Command } from "../command.ts";
 import type { Context } from "../context.ts";
 import { readStudy } from "../studies.ts";
@@ -21,12 +22,13 @@ async function run(context: Context): Promise<undefined> {
   const path = args.required("out", "the file to write");
   context.checkWritable(path);
   const [first = "", ...others] = args.positionals;
-  let study = readStudy(first);
+  let set = readStudy(first);
   for (const other of others) {
     context.signal.throwIfAborted();
-    study = mergeStudies(study, readStudy(other));
+    set = mergeSets(set, readStudy(other));
   }
-  context.writeFile(path, encodeStudy(study));
+  context.writeFile(path, encodeStudy(set));
+  const study = firstOf(set);
   const { meta } = study;
   const images = meta.classes.reduce((n, _, t) => n + imagesOf(study, t), 0);
   const complete = isComplete(study);

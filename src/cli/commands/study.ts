@@ -12,6 +12,8 @@ import { assertSameStudy } from "../../relevance/merge.ts";
 import { RelevancePass } from "../../relevance/pass.ts";
 import { runStudy } from "../../relevance/run-study.ts";
 import { encodeStudy } from "../../relevance/study-file.ts";
+import { DEFAULT_FOLDS, foldsOf } from "../../relevance/folds.ts";
+import { selectLayer } from "../../relevance/study-set.ts";
 import { studyLayer } from "../../relevance/study-layer.ts";
 import {
   accumulatorBytes,
@@ -89,7 +91,7 @@ async function run(context: Context): Promise<undefined> {
   const part = shardOf(args.text("shard"), list.items.length);
   const { result, start } = begin(context, path, meta, part);
   const save = (s: Study): void => {
-    context.writeFile(path, encodeStudy(s));
+    context.writeFile(path, encodeStudy({ studies: [s] }));
   };
 
   let done = { seconds: 0, images: 0 };
@@ -114,6 +116,10 @@ async function run(context: Context): Promise<undefined> {
       study: result,
       pass,
       paths: items.map((item) => item.path),
+      folds: foldsOf(
+        list.items.map((item) => item.label),
+        result.meta.folds,
+      ),
       batches: imageBatches(context, network, { root, items, start, onSkip: (s) => skipped.push(s) }),
       start,
       end: part.end,
@@ -161,6 +167,7 @@ async function metaOf(
     },
     preprocess: showPreprocess(spec),
     taus: taus.length === 0 ? [DEFAULT_TAU] : [...new Set(taus)].sort((a, b) => a - b),
+    folds: DEFAULT_FOLDS,
     // With the files' sizes, so that a study is not continued on other images of the same names.
     settings: { files: await imageListDigest(list.items, root) },
   };
@@ -191,7 +198,7 @@ function begin({ args, out }: Context, path: string, meta: StudyMeta, part: Part
   const there = existsSync(path);
   if (args.flag("resume")) {
     if (there) {
-      const old = readStudy(path);
+      const old = selectLayer(readStudy(path));
       assertSameStudy(old.meta, meta);
       return { result: old, start: goesOnAt(old, part, path) };
     }
@@ -219,7 +226,7 @@ function goesOnAt(old: Study, { start, end }: Part, path: string): number {
 function refuseToOverwrite(path: string): void {
   let old: Study;
   try {
-    old = readStudy(path);
+    old = selectLayer(readStudy(path));
   } catch {
     return; // not a study: replaced like any other output
   }
