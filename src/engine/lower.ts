@@ -28,9 +28,10 @@ function lowering(builder: PlanBuilder, node: GraphNode): Lowering {
   };
 }
 
-/** Forward: every node that `wanted` needs. */
+/** Forward: every node that `wanted` needs. Nodes whose outputs are known only stand there for gradients. */
 export function lowerForward(builder: PlanBuilder, wanted: Iterable<string>): void {
-  const nodes = neededNodes(builder.graph, wanted);
+  const known = (name: string): boolean => name === "" || builder.graph.values.get(name)?.value !== undefined;
+  const nodes = neededNodes(builder.graph, wanted).filter((n) => !n.outputs.every(known));
   const hostOnly = nodes.filter((n) => operators.get(n.opType)?.forward === undefined);
   if (hostOnly.length > 0) {
     throw new UnbraidError(
@@ -128,10 +129,11 @@ export function lowerGradient(
   for (const name of wrt) {
     const g = found.get(name) ?? total(name);
     if (g === undefined) {
+      const how = dependents(graph, [name]).has(of) ? " but through integers, comparisons or sizes" : "";
       throw new UnbraidError(
         "input",
         "GRADIENT_NONE",
-        `"${of}" does not depend on "${name}"`,
+        `"${of}" does not depend on "${name}"${how}`,
         "Ask for the gradient with regard to a value that comes before it.",
       );
     }

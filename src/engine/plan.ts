@@ -1,7 +1,7 @@
 /** A plan: the dispatches of one graph for fixed input shapes, and the memory they need. No device is involved yet. */
 import { invariant, UnbraidError } from "../errors.ts";
 import { foldBatchNorm } from "../graph/fold-batchnorm.ts";
-import type { Graph, HostTensor } from "../graph/graph.ts";
+import type { Graph, GraphInput, GraphNode, HostTensor, ShapedGraph } from "../graph/graph.ts";
 import { inferShapes } from "../graph/infer.ts";
 import { nearest } from "../graph/names.ts";
 import type { DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
@@ -27,6 +27,14 @@ export interface Extension {
   dispatch(call: KernelCall): void;
 }
 
+/** Nodes that a plan runs beside the network's own, on any of its values: the network itself stays as it is. */
+export interface Beside {
+  /** In topological order; outputs are new names. */
+  readonly nodes: readonly GraphNode[];
+  /** What the host gives them, also under new names; shapes stand among the request's `inputs`. */
+  readonly inputs: readonly GraphInput[];
+}
+
 export interface PlanRequest {
   /** Shape of every graph input. */
   readonly inputs: ReadonlyMap<string, readonly number[]>;
@@ -36,6 +44,7 @@ export interface PlanRequest {
   readonly visible?: readonly string[];
   /** Gradients of sum(seed * of); `seed` is an input named by `seedName(of)`. Read back under `gradientName(value)`. */
   readonly gradient?: { readonly of: string; readonly wrt: readonly string[]; readonly read?: boolean };
+  readonly beside?: Beside;
   readonly extend?: (extension: Extension) => void;
 }
 
@@ -61,20 +70,54 @@ export interface Plan {
   readonly results: ReadonlyMap<string, DeviceTensor>;
 }
 
+/** The graph with the nodes of `beside` behind its own: their inputs are then all known before them. */
+function joined(graph: Graph, beside: Beside | undefined): Graph {
+  if (beside === undefined) return graph;
+  return { ...graph, nodes: [...graph.nodes, ...beside.nodes], inputs: [...graph.inputs, ...beside.inputs] };
+}
+
+/**
+ * Inference drops nodes that make constants of constants, an Identity between a stored weight and its reader for one.
+ * Where the gradient with regard to such a constant is wanted they are its path, and return; their outputs stay known,
+ * so that the forward pass is what it was.
+ */
+function withConstantPaths(
+  shaped: ShapedGraph,
+  whole: Graph,
+  wrt: readonly string[],
+): { graph: ShapedGraph; onPath: ReadonlySet<string> } {
+  const onPath = new Set(wrt.filter((name) => shaped.constants.has(name)));
+  if (onPath.size === 0) return { graph: shaped, onPath };
+  const kept = new Set(shaped.nodes);
+  const nodes = whole.nodes.filter((node) => {
+    if (kept.has(node)) return true;
+    // Sizes and comparisons pass no gradient on.
+    const real = node.outputs.some((name) => shaped.values.get(name)?.type === "float32");
+    if (!real || !node.inputs.some((name) => onPath.has(name))) return false;
+    for (const name of node.outputs) if (name !== "") onPath.add(name);
+    return true;
+  });
+  return { graph: { ...shaped, nodes }, onPath };
+}
+
 /**
  * @param subgroups lanes of the adapter's narrowest subgroup, 0 where kernels cannot use them
- * @throws UnbraidError VALUE_UNKNOWN where a name is not a value of the graph (the nearest ones are suggested), and
- * whatever inference and lowering throw
+ * @throws UnbraidError VALUE_UNKNOWN where a name is not a value of the graph (the nearest ones are suggested),
+ * GRADIENT_TYPE where a gradient of or with regard to integers or booleans is asked for, and whatever inference and
+ * lowering throw
  */
 export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Plan {
   const wrt = request.gradient?.wrt ?? [];
   const visible = new Set([...request.outputs, ...wrt, ...(request.visible ?? [])]);
   if (request.gradient) visible.add(request.gradient.of);
-  const shaped = inferShapes(graph, request.inputs, inferRule);
+  const whole = joined(graph, request.beside);
+  const shaped = inferShapes(whole, request.inputs, inferRule);
   for (const name of visible) {
     if (!shaped.values.has(name)) throw unknownValue(name, [...shaped.values.keys()]);
   }
-  const builder = new PlanBuilder(foldBatchNorm(shaped, visible), subgroups);
+  if (request.gradient) checkTypes(shaped, [request.gradient.of, ...wrt]);
+  const paths = withConstantPaths(shaped, whole, wrt);
+  const builder = new PlanBuilder(foldBatchNorm(paths.graph, new Set([...visible, ...paths.onPath])), subgroups);
   lowerForward(builder, visible);
   for (const name of request.outputs) builder.keep(name, builder.value(name));
 
@@ -109,6 +152,17 @@ export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Pla
     },
   });
   return finish(builder);
+}
+
+function checkTypes(shaped: ShapedGraph, names: readonly string[]): void {
+  const wrong = names.find((name) => shaped.values.get(name)?.type !== "float32");
+  if (wrong === undefined) return;
+  throw new UnbraidError(
+    "input",
+    "GRADIENT_TYPE",
+    `"${wrong}" holds ${shaped.values.get(wrong)?.type ?? "nothing known"} numbers; gradients are of and with regard to float32 values`,
+    "Name a value of real numbers.",
+  );
 }
 
 function unknownValue(name: string, known: readonly string[]): UnbraidError {

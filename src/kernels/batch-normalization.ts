@@ -6,9 +6,10 @@
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { floatAttr, intAttr, modelError, requireInput, unsupported } from "./attributes.ts";
-import { dataGradient, deviceInput, dispatchElements } from "./lowering.ts";
+import { deviceInput, dispatchElements } from "./lowering.ts";
 import type { Lowering, Operator, Param } from "./operator.ts";
 import { f32 } from "./operator.ts";
+import { batchNormParameterGradients } from "./parameter-gradients.ts";
 import { sameShape, showShape } from "./shape.ts";
 
 const PARAMETERS = ["", "scale", "bias", "mean", "variance"];
@@ -44,18 +45,27 @@ function infer(node: GraphNode, inputs: readonly (ValueInfo | undefined)[], opse
   return [{ type: x.type, shape: x.shape }];
 }
 
-function paramsOf(l: Lowering): { count: number; params: Param[] } {
+interface Parts {
+  readonly count: number;
+  readonly channels: number;
+  readonly inner: number;
+  readonly epsilon: number;
+  readonly params: readonly Param[];
+}
+
+function partsOf(l: Lowering): Parts {
   const { shape } = deviceInput(l, 0);
   const count = sizeOf(shape);
   const channels = sizeOf(parameterShape(l.node, shape, l.opset));
   const inner = count === 0 ? 1 : count / (channels * (shape[0] ?? 1));
-  return { count, params: [count, channels, inner, f32(floatAttr(l.node, "epsilon", 1e-5))] };
+  const epsilon = floatAttr(l.node, "epsilon", 1e-5);
+  return { count, channels, inner, epsilon, params: [count, channels, inner, f32(epsilon)] };
 }
 
 const BatchNormalization: Operator = {
   infer,
   forward(l) {
-    const { count, params } = paramsOf(l);
+    const { count, params } = partsOf(l);
     dispatchElements(l, count, {
       shader: "batch_norm",
       entry: "forward",
@@ -66,9 +76,12 @@ const BatchNormalization: Operator = {
     });
   },
   gradient(l) {
-    const dy = dataGradient(l);
+    const dy = l.outputGradient(0);
     if (dy === undefined) return;
-    const { count, params } = paramsOf(l);
+    const parts = partsOf(l);
+    batchNormParameterGradients(l, parts, dy);
+    if (!l.wants(0)) return;
+    const { count, params } = parts;
     dispatchElements(l, count, {
       shader: "batch_norm",
       entry: "gradient",

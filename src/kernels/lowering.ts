@@ -45,7 +45,7 @@ export function dispatchElements(l: Lowering, elements: number, step: Step): voi
 
 /**
  * The gradient of output 0, where that of input 0 is wanted; undefined where there is nothing to do. For operators whose
- * other inputs are parameters.
+ * other inputs have no gradient.
  * @throws UnbraidError UNSUPPORTED_NODE where the gradient with regard to a parameter is wanted
  */
 export function dataGradient(l: GradientLowering): DeviceTensor | undefined {

@@ -1,13 +1,13 @@
 /**
  * InstanceNormalization, LayerNormalization, GroupNormalization and MeanVarianceNormalization, each a normalisation of
- * rows that differ in what a row is and in what scale and bias belong to. Gradients with regard to the first input.
+ * rows that differ in what a row is and in what scale and bias belong to. Gradients of data, scale and bias.
  */
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { floatAttr, intAttr, intsAttr, modelError, required, requireInput, unsupported } from "./attributes.ts";
-import { dataGradient, hasOutput } from "./lowering.ts";
+import { hasOutput } from "./lowering.ts";
 import type { Affine, Normalisation } from "./normalize.ts";
-import { lowerNormalisation, lowerNormalisationGradient } from "./normalize.ts";
+import { lowerAffineGradients, lowerNormalisation, lowerNormalisationGradient } from "./normalize.ts";
 import type { Lowering, Operator } from "./operator.ts";
 import { rowsOf } from "./rows.ts";
 import { normaliseAxes, normaliseAxis, showShape } from "./shape.ts";
@@ -30,8 +30,14 @@ function operator(plan: Plan): Operator {
       lowerNormalisation(l, plan(l.node, infosOf(l), l.opset));
     },
     gradient(l) {
-      const dy = dataGradient(l);
-      if (dy !== undefined) lowerNormalisationGradient(l, plan(l.node, infosOf(l), l.opset), dy.slot);
+      if (l.outputGradient(1) !== undefined || l.outputGradient(2) !== undefined) {
+        throw unsupported(l.node, "no gradient of the outputs mean and deviation");
+      }
+      const dy = l.outputGradient(0);
+      if (dy === undefined) return;
+      const n = plan(l.node, infosOf(l), l.opset);
+      lowerAffineGradients(l, n, dy.slot);
+      if (l.wants(0)) lowerNormalisationGradient(l, n, dy.slot);
     },
   };
 }

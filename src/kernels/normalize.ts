@@ -1,8 +1,10 @@
 /** Normalisation of rows to mean 0 and variance 1, forward and backward: what the operators of normalization.ts share. */
 import { sizeOf } from "../graph/graph.ts";
+import { dispatchBinary } from "./binary.ts";
 import { deviceInput, dispatchElements, dispatchGroups, groupsFor } from "./lowering.ts";
 import type { GradientLowering, Lowering, Param, Slot } from "./operator.ts";
 import { f32 } from "./operator.ts";
+import { sumPerParameter } from "./parameter-gradients.ts";
 import { TREE_FROM, type Rows } from "./rows.ts";
 
 /** Element i of the tensor has parameter (i / inner) % count. */
@@ -67,14 +69,39 @@ export function lowerNormalisation(
   const mean = kept.mean ?? l.scratch(n.rows.rows);
   const inverse = kept.inverse ?? l.scratch(n.rows.rows);
   statistics(l, n, mean, inverse);
+  apply(l, n, mean, inverse, l.output(0).slot);
+}
+
+function apply(l: Lowering, n: Normalisation, mean: Slot, inverse: Slot, to: Slot): void {
+  const x = deviceInput(l, 0);
   const parameter = (a: Affine | undefined): Slot => (a === undefined ? x : deviceInput(l, a.input)).slot;
   dispatchElements(l, n.rows.rows * n.rows.length, {
     shader: "normalize",
     entry: "apply",
     params: paramsOf(n),
     reads: [x.slot, mean, inverse, parameter(n.scale), parameter(n.bias)],
-    writes: [l.output(0).slot],
+    writes: [to],
   });
+}
+
+/** The gradients of scale and bias, where they are wanted: sums of dy (x - mean) / deviation, and of dy. */
+export function lowerAffineGradients(l: GradientLowering, n: Normalisation, dy: Slot): void {
+  const elements = n.rows.rows * n.rows.length;
+  const { scale, bias } = n;
+  if (bias !== undefined && l.wants(bias.input)) {
+    sumPerParameter(l, dy, elements, bias, l.inputGradient(bias.input).slot, "gradient of the bias");
+  }
+  if (scale === undefined || !l.wants(scale.input)) return;
+  const products = l.scratch(elements);
+  if (elements > 0) {
+    const [mean, inverse] = [l.scratch(n.rows.rows), l.scratch(n.rows.rows)];
+    const plain: Normalisation = { rows: n.rows, epsilon: n.epsilon, epsilonOutside: n.epsilonOutside ?? 0 };
+    const normal = { slot: l.scratch(elements), shape: [elements] };
+    statistics(l, plain, mean, inverse);
+    apply(l, plain, mean, inverse, normal.slot);
+    dispatchBinary(l, "Mul", normal, { slot: dy, shape: [elements] }, { slot: products, shape: [elements] });
+  }
+  sumPerParameter(l, products, elements, scale, l.inputGradient(scale.input).slot, "gradient of the scale");
 }
 
 /** The gradient of input 0, given that of output 0. Statistics are computed again: they need not be kept. */

@@ -41,6 +41,11 @@ function call(
   });
 }
 
+/** to = name(from), in memory of the caller's choice. */
+export function applyUnary(l: Target, name: UnaryName, from: Slot, elements: number, to: Slot): void {
+  call(l, name, NONE, elements, "main", [from], to);
+}
+
 /** to = |from|, for passes beside the network. */
 export function dispatchAbsolute(l: Pick<Lowering, "dispatch">, from: Slot, elements: number, to: Slot): void {
   const target = { dispatch: l.dispatch, node: { name: "magnitudes" } };

@@ -1,7 +1,7 @@
 /** Sum, Mean, Min, Max of any number of tensors (broadcasting from opset 8 on), and Clip, which is a Min of a Max. */
 import type { GraphNode, HostTensor, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
-import { floatAttr, modelError, requireInput, scalarInput, unsupported } from "./attributes.ts";
+import { floatAttr, modelError, requireInput, scalarInput } from "./attributes.ts";
 import { binaryGradient, binaryOnHost, commonType, dispatchBinary, sumToInput } from "./binary.ts";
 import { allValues, known, newData, worthEvaluating } from "./host.ts";
 import { deviceInput } from "./lowering.ts";
@@ -135,6 +135,37 @@ function limits(node: GraphNode, inputs: Inputs): UnaryParameters | undefined {
   return low === undefined || high === undefined ? undefined : [low, high, 0];
 }
 
+/**
+ * Clip as min(max(x, low), high): the limits get the gradient of the elements that they replace, as from PyTorch's
+ * clamp with tensors, x that of the others.
+ */
+function clipGradients(l: GradientLowering, data: boolean): void {
+  const g = l.outputGradient(0);
+  if (g === undefined) return;
+  const [x, low, high] = [deviceInput(l, 0), l.input(1), l.input(2)];
+  const combine = (name: "Mul" | "Less" | "Greater" | "LessOrEqual" | "GreaterOrEqual" | "Max") => {
+    return (a: DeviceTensor, b: DeviceTensor, to = scratch(l, a.shape)): DeviceTensor => {
+      dispatchBinary(l, name, a, b, to);
+      return to;
+    };
+  };
+  if (data) {
+    const above = low === undefined ? g : combine("Mul")(g, combine("GreaterOrEqual")(x, low));
+    const inside = combine("LessOrEqual");
+    const to = l.inputGradient(0);
+    if (high !== undefined) combine("Mul")(above, inside(x, high), to);
+    else dispatchScale(l, above.slot, sizeOf(x.shape), 1, to.slot);
+  }
+  if (low !== undefined && l.wants(1)) {
+    const below = combine("Mul")(g, combine("Less")(x, low));
+    sumToInput(l, high === undefined ? below : combine("Mul")(below, combine("LessOrEqual")(low, high)), 1);
+  }
+  if (high !== undefined && l.wants(2)) {
+    const raised = low === undefined ? x : combine("Max")(x, low);
+    sumToInput(l, combine("Mul")(g, combine("Greater")(raised, high)), 2);
+  }
+}
+
 const clipOperator: Operator = {
   infer: (node, inputs) => {
     const { shape, value } = requireInput(node, inputs, 0);
@@ -162,9 +193,8 @@ const clipOperator: Operator = {
   /** 1 from limit to limit, both included, as PyTorch's clamp has it. */
   gradient: (l) => {
     const p = limits(l.node, infosOf(l));
-    if (p === undefined)
-      throw unsupported(l.node, "no gradient where min or max is computed from the network's inputs");
-    dispatchUnaryGradient(l, "Clip", p);
+    if (p !== undefined) dispatchUnaryGradient(l, "Clip", p);
+    if (p === undefined || l.wants(1) || l.wants(2)) clipGradients(l, p === undefined && l.wants(0));
   },
 };
 
