@@ -4,6 +4,7 @@ import { modelDigest, readModelFile } from "../files.ts";
 import { buildGraph } from "../graph/build.ts";
 import { sizeOf, type Graph, type ShapedGraph, type ValueInfo } from "../graph/graph.ts";
 import { inferShapes } from "../graph/infer.ts";
+import { channelsFirst, channelsLast } from "../graph/channels-first.ts";
 import { batchShape, type Classifier } from "../graph/classifier.ts";
 import { inferRule } from "../kernels/table.ts";
 import type { OnnxModel } from "../onnx/model.ts";
@@ -14,18 +15,30 @@ import type { Context } from "./context.ts";
 export interface OpenModel {
   readonly path: string;
   readonly model: OnnxModel;
+  /** Takes images with channels first, also where the file does not (unless it was opened "as stored"). */
   readonly graph: Graph;
+  /** Whether the graph transposes its images for a file that has channels last, as Keras has. */
+  readonly channelsLast: boolean;
   /** SHA-256 of the model with its external data: read once, when first asked for. */
   readonly digest: () => string;
 }
 
-/** @throws UnbraidError kind "model" or "unsupported" */
-export function openModel(context: Context, path: string): OpenModel {
+/**
+ * @param layout "as stored" for the file's own inputs
+ * @throws UnbraidError kind "model" or "unsupported"
+ */
+export function openModel(
+  context: Context,
+  path: string,
+  layout: "channels first" | "as stored" = "channels first",
+): OpenModel {
   const model = readModelFile(path);
   const others = otherFloats(model);
   if (others.length > 0) context.out.note(`${path} holds ${others.join(" and ")} numbers; all is computed in float32`);
   let digest: string | undefined;
-  return { path, model, graph: buildGraph(model), digest: () => (digest ??= modelDigest(path, model)) };
+  const stored = buildGraph(model);
+  const graph = layout === "as stored" ? stored : channelsFirst(stored);
+  return { path, model, graph, channelsLast: graph !== stored, digest: () => (digest ??= modelDigest(path, model)) };
 }
 
 /** Floating-point types other than float32 of a model's inputs, weights and constants. */
@@ -73,8 +86,10 @@ export async function guessShapes(
   for (const input of graph.inputs) {
     if (input.shape === undefined) continue;
     const image = input.shape.length === 4;
-    if (image && spec.crop === undefined && input.shape.slice(2).includes(null)) guessed(open);
-    const fill = (axis: number): number => (!image || axis === 0 ? 1 : axis === 1 ? 3 : open);
+    const last = channelsLast(input.shape);
+    const [from, to] = last ? [1, 3] : [2, 4];
+    if (image && spec.crop === undefined && input.shape.slice(from, to).includes(null)) guessed(open);
+    const fill = (axis: number): number => (!image || axis === 0 ? 1 : axis === 1 && !last ? 3 : open);
     shapes.set(
       input.name,
       input.shape.map((d, axis) => d ?? fill(axis)),

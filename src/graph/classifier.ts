@@ -1,5 +1,6 @@
 /** A network as a classifier of images: one image input, one output of logits. */
 import { UnbraidError } from "../errors.ts";
+import { channelsLast } from "./channels-first.ts";
 import type { Graph } from "./graph.ts";
 
 export interface Classifier {
@@ -37,12 +38,6 @@ export function classifierOf(graph: Graph): Classifier {
   return { input: input.name, logits, imageShape: [channels, height, width], batch };
 }
 
-/** Whether the input is [batch, height, width, channels], as Keras has it. */
-function channelsLast({ imageShape: [first, , last] }: Classifier): boolean {
-  const channels = (d: number | null): boolean => d === 1 || d === 3 || d === 4;
-  return channels(last) && first !== null && !channels(first);
-}
-
 /**
  * The shape of a batch of images for this network.
  * @param image [channels, height, width] of the images at hand
@@ -55,8 +50,8 @@ export function batchShape(c: Classifier, batch: number, image: readonly number[
       "input",
       "INPUT_SHAPE",
       `the network wants images of ${c.imageShape.map((d) => d ?? "any").join("x")} (channels x height x width), given ${image.join("x")}`,
-      channelsLast(c)
-        ? "Its channels seem to come last: export it with channels first (tf2onnx: --inputs-as-nchw)."
+      channelsLast([c.batch, ...c.imageShape])
+        ? "Its channels seem to come last: take channelsFirst(graph), or export it with channels first (tf2onnx: --inputs-as-nchw)."
         : "Set --resize and --crop, a --preset, or a .preprocess.json beside the model.",
     );
   }

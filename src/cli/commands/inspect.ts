@@ -20,7 +20,7 @@ export const inspect: Command = {
 };
 
 async function run(context: Context): Promise<undefined> {
-  const opened = openModel(context, context.args.positional(0));
+  const opened = openModel(context, context.args.positional(0), "as stored");
   const { model, graph } = opened;
   const operators = count(graph.nodes.map((n) => n.opType));
   const unsupported = unsupportedNodes(graph, inferRule);

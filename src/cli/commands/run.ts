@@ -41,7 +41,7 @@ interface Wanted {
 
 async function runOnce(context: Context): Promise<undefined> {
   const { args, out } = context;
-  const opened = openModel(context, args.positional(0));
+  const opened = openModel(context, args.positional(0), "as stored");
   const inputs = readInputs(opened, args.texts("input"));
   const wanted = outputsOf(opened, args.texts("output"));
   for (const { file } of wanted) if (file !== undefined) context.checkWritable(file);

@@ -50,7 +50,7 @@ async function run(context: Context): Promise<number> {
   const { classifier } = network;
   const opinion = args.flag("no-onnxruntime")
     ? undefined
-    : await onnxruntimeOpinion(context, [before.path, after.path], classifier);
+    : await onnxruntimeOpinion(context, [before, after], classifier);
   using device = await context.openDevice();
   using first = new Session(device.gpu, before.graph);
   using second = new Session(device.gpu, after.graph);
