@@ -2,11 +2,13 @@
 /**
  * Checks the built package on the networks that export.py wrote:
  *
- *   node tools/zoo/check.mjs DIR [NET ...] [--adapter NAME] [--json FILE] [--forms unfolded,folded,dynamo] [--compute-only]
+ *   node tools/zoo/check.mjs DIR [NET ...] [--adapter NAME] [--json FILE] [--forms unfolded,folded,...] [--splits FORM=COUNT,...]
  *
  * Logits against onnxruntime's and PyTorch's, gradients of the label's logit at two inner layers against PyTorch's in
  * float64, each over the tolerance of rounding.py; then, through the command line, inspect, and study, split and verify
- * at one or both of the layers. Prints a Markdown table; the exit code is 1 where anything fails. Heavy files are left in DIR.
+ * at some of the layers (--splits: how many for each form; both for the unfolded one, else the last). Prints what it
+ * finds as lines, table.mjs makes docs/networks.md of the --json files. The exit code is 1 where anything fails. Heavy
+ * files are left in DIR.
  */
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -21,8 +23,8 @@ const { values: options, positionals } = parseArgs({
   options: {
     adapter: { type: "string" },
     json: { type: "string" },
-    forms: { type: "string", default: "unfolded,folded,dynamo" },
-    "compute-only": { type: "boolean", default: false },
+    forms: { type: "string", default: "unfolded,folded,dynamo,nchw,nhwc" },
+    splits: { type: "string", default: "unfolded=2,folded=1,dynamo=1,nchw=2,nhwc=0" },
   },
 });
 const [dir, ...wanted] = positionals;
@@ -59,7 +61,9 @@ async function compute(gpu, folder, meta, form) {
 }
 
 async function compare(session, folder, meta, form) {
-  const image = readNpy(join(folder, "input.npy"));
+  // Keras's two forms take the same images in two layouts.
+  const own = join(folder, `input-${form.form}.npy`);
+  const image = readNpy(existsSync(own) ? own : join(folder, "input.npy"));
   const inputs = new Map([["input", { type: "float32", shape: image.shape, data: image.data }]]);
   const logits = (await session.run(inputs)).get("logits");
   const seed = new Float32Array(logits.data.length);
@@ -99,7 +103,30 @@ function unbraid(...args) {
   });
 }
 
-async function pipeline(folder, meta, form, layer) {
+/**
+ * What inspect says of each Conv, against the file itself: all are listed, those of one input channel an output cannot be
+ * split, and any other that stores its weights can be.
+ */
+async function inspect(folder, meta, form) {
+  const path = join(folder, `${form.form}.onnx`);
+  const { layers, unsupported, problem } = await unbraid("inspect", path, "--crop", String(meta.side));
+  if (unsupported.length > 0 || problem !== null) throw new Error(`inspect: ${problem ?? unsupported[0].why}`);
+  const model = readModelFile(path);
+  const convs = model.nodes.filter((n) => n.opType === "Conv");
+  const by = new Map(layers.map((l) => [l.output, l]));
+  if (by.size !== convs.length) throw new Error(`inspect: ${by.size} of ${convs.length} Conv nodes`);
+  const reasons = {};
+  for (const { inputs, outputs } of convs) {
+    const { splittable, why, name } = by.get(outputs[0]);
+    const weight = model.initializers.get(inputs[1]);
+    if (weight !== undefined && splittable !== weight.dims[1] > 1)
+      throw new Error(`inspect: ${name}, weights ${weight.dims.join("x")}: ${splittable ? "can be split" : why}`);
+    if (!splittable) reasons[why] = (reasons[why] ?? 0) + 1;
+  }
+  return { layers, convs: convs.length, splittable: layers.filter((l) => l.splittable).length, reasons };
+}
+
+async function pipeline(folder, meta, form, layer, layers) {
   const model = join(folder, `${form.form}.onnx`);
   const work = join(folder, "work");
   mkdirSync(work, { recursive: true });
@@ -108,20 +135,16 @@ async function pipeline(folder, meta, form, layer) {
   const scale = ["--mean", meta.mean.join(), "--std", meta.std.join()];
   try {
     const { value } = form.values[layer];
-    const inspected = await unbraid("inspect", model, "--crop", String(meta.side));
-    const found = inspected.layers.find((l) => l.output === value);
+    const found = layers.find((l) => l.output === value);
     if (!found?.splittable) throw new Error(`${layer} cannot be split: ${found?.why ?? "inspect does not list it"}`);
     await unbraid("study", model, ...images, ...scale, "--layer", value, "--out", study);
     const channels = [...new Set([0, found.out >> 1, found.out - 1])];
     const targets = channels.flatMap((c, k) => ["--channel", String(c), "--classes", `${k},${k + 3}`]);
+    // At rho 1 an input is shared only where both concepts give it the very same relevance, so that a channel with no
+    // input on one side means that the two concepts do not differ on it at all: a dead or a mistaken layer.
     const made = await unbraid("split", model, "--study", study, ...targets, "--rho", "1", "--out", split);
-    const {
-      ratio,
-      flips,
-      other_channels,
-      onnxruntime,
-      images: count,
-    } = await unbraid("verify", model, split, ...images, ...scale);
+    const verified = await unbraid("verify", model, split, ...images, ...scale);
+    const { ratio, flips, other_channels, onnxruntime, images: count } = verified;
     const sides = made.parts.filter((p) => /1/.test(p.sets) && /2/.test(p.sets)).length;
     if (sides === 0) throw new Error(`${layer}: no channel was divided`);
     return {
@@ -142,11 +165,14 @@ async function pipeline(folder, meta, form, layer) {
 }
 
 async function attempt(what, results, work) {
+  const began = performance.now();
+  const took = () => ({ seconds: (performance.now() - began) / 1000 });
   try {
-    results.push({ what, ...(await work()) });
+    results.push({ what, ...(await work()), ...took() });
   } catch (error) {
-    results.push({ what, failed: error instanceof Error ? error.message : String(error) });
+    results.push({ what, failed: error instanceof Error ? error.message : String(error), ...took() });
   }
+  return results.at(-1);
 }
 
 const bad = ({ failed, logits, gradients, ratio, flips, other_channels, onnxruntime }) =>
@@ -155,23 +181,14 @@ const bad = ({ failed, logits, gradients, ratio, flips, other_channels, onnxrunt
   (gradients ?? []).some((g) => !(g.error <= g.tolerance)) ||
   (ratio !== undefined && !(ratio <= 1 && flips === 0 && other_channels === 0 && (onnxruntime?.flips ?? 0) === 0));
 
-const e = (x) => x.toExponential(1);
-
-function row(name, meta, form, results) {
-  const computed = results.find((r) => r.what === "compute");
-  const splits = results.filter((r) => r.what === "split");
-  const cells = computed?.logits
-    ? [
-        `${e(computed.logits.onnxruntime)} / ${e(computed.logits.tolerance)}`,
-        ...computed.gradients.map((g) => `${g.layer}: ${e(g.error)} / ${e(g.tolerance)}`),
-      ]
-    : [computed?.failed ?? "", "", ""];
-  const shown = splits.map((s) =>
-    s.failed
-      ? `FAILED ${s.failed.split("\n")[0]}`
-      : `${s.ratio.toFixed(3)}${s.groups > 1 ? ` (${s.groups} groups)` : ""}`,
-  );
-  return `| ${[name, `${form.form} ${form.opset}`, `${meta.side}`, ...cells, shown.join("; "), results.some(bad) ? "FAIL" : "ok"].join(" | ")} |`;
+function line({ what, failed, ...result }) {
+  if (failed !== undefined) return `${what} FAILED ${failed}`;
+  if (what === "inspect") return `${result.splittable} of ${result.convs} Conv can be split`;
+  if (what === "split") return `${result.layer}: error / bound ${result.ratio.toFixed(3)}, ${result.flips} flips`;
+  const e = (x) => x.toExponential(1);
+  const { onnxruntime, float64, tolerance } = result.logits;
+  const gradients = result.gradients.map((g) => `${g.layer} ${e(g.error)} / ${e(g.tolerance)}`);
+  return `logits ${e(onnxruntime)}, ${e(float64)} / ${e(tolerance)}; ${gradients.join("; ")}`;
 }
 
 const names =
@@ -181,26 +198,40 @@ const names =
         .filter((n) => existsSync(join(dir, n, "meta.json")))
         .sort();
 const forms = options.forms.split(",");
+const splits = new Map(options.splits.split(",").map((s) => s.split("=")));
 const opened = await openAdapter(options.adapter === undefined ? {} : { name: options.adapter });
 const gpu = await Gpu.open(opened.adapter);
 const all = [];
-console.log("| network | form, opset | side | logits | gradient 1 | gradient 2 | split: error / bound | |");
-console.log("| --- | --- | --- | --- | --- | --- | --- | --- |");
 for (const name of names) {
   const folder = join(dir, name);
   const meta = JSON.parse(readFileSync(join(folder, "meta.json"), "utf8"));
+  const { side, versions } = meta;
   for (const form of meta.forms.filter((f) => forms.includes(f.form))) {
     const results = [];
-    await attempt("compute", results, () => compute(gpu, folder, meta, form));
-    if (!options["compute-only"])
-      for (const layer of LAYERS[form.form](meta.layers))
-        await attempt("split", results, () => pipeline(folder, meta, form, layer));
-    console.log(row(name, meta, form, results));
-    all.push({ network: name, form: form.form, opset: form.opset, ok: !results.some(bad), results });
+    const show = (result) => console.log(`${name} ${form.form}: ${line(result)}${bad(result) ? " BAD" : ""}`);
+    show(await attempt("compute", results, () => compute(gpu, folder, meta, form)));
+    const inspected = await attempt("inspect", results, () => inspect(folder, meta, form));
+    show(inspected);
+    const count = Number(splits.get(form.form) ?? 0);
+    for (const layer of count === 0 ? [] : meta.layers.slice(-count))
+      show(await attempt("split", results, () => pipeline(folder, meta, form, layer, inspected.layers ?? [])));
+    delete inspected.layers;
+    const images = meta.labels.length;
+    all.push({
+      network: name,
+      form: form.form,
+      opset: form.opset,
+      side,
+      images,
+      versions,
+      ok: !results.some(bad),
+      results,
+    });
   }
 }
 gpu[Symbol.dispose]();
 opened.close();
+const date = new Date().toISOString().slice(0, 10);
 if (options.json !== undefined)
-  writeFileSync(options.json, `${JSON.stringify({ adapter: opened.name, networks: all }, null, 1)}\n`);
+  writeFileSync(options.json, `${JSON.stringify({ adapter: opened.name, date, networks: all }, null, 1)}\n`);
 process.exitCode = all.every((r) => r.ok) ? 0 : 1;
