@@ -110,6 +110,13 @@ function resolveTranspose(node: GraphNode, inputs: Inputs): Resolved {
       `pads ${showShape(explicit)} and output_padding ${showShape(outputPadding)} must not be negative`,
     );
   }
+  if (outputPadding.some((p, axis) => p > 0 && p >= Math.max(strides[axis] ?? 1, dilations[axis] ?? 1))) {
+    throw modelError(
+      node,
+      "ATTRIBUTE",
+      `output_padding ${showShape(outputPadding)} must be smaller than stride ${showShape(strides)} or dilation ${showShape(dilations)}`,
+    );
+  }
   if (outputShape !== undefined && outputShape.length !== rank) {
     throw modelError(
       node,

@@ -1,6 +1,7 @@
 /** All operators by ONNX type, built from the modules: adding one touches its module and, for a new module, this list. */
 import type { InferRule } from "../graph/graph.ts";
 import { argExtrema } from "./arg-extremum.ts";
+import { checkArity } from "./arity.ts";
 import { batchNormalization } from "./batch-normalization.ts";
 import { binary } from "./binary.ts";
 import { convolution } from "./conv.ts";
@@ -49,4 +50,15 @@ const modules: readonly Readonly<Record<string, Operator>>[] = [
 
 export const operators: ReadonlyMap<string, Operator> = new Map(modules.flatMap((m) => Object.entries(m)));
 
-export const inferRule = (opType: string): InferRule | undefined => operators.get(opType)?.infer;
+const rules: ReadonlyMap<string, InferRule> = new Map(
+  [...operators].map(([name, { infer }]): [string, InferRule] => [
+    name,
+    (node, inputs, opset) => {
+      checkArity(node, opset);
+      return infer(node, inputs, opset);
+    },
+  ]),
+);
+
+/** The operator's shape rule, behind a check of how many inputs and outputs the node has. */
+export const inferRule = (opType: string): InferRule | undefined => rules.get(opType);

@@ -60,6 +60,7 @@ function decode(bytes: Uint8Array, external: ExternalReader | undefined): OnnxMo
   for (const node of nodes) for (const name of [node.name, ...node.inputs, ...node.outputs]) names.add(name);
   for (const name of [...initializers.keys(), ...[...declared, ...outputs].map((info) => info.name)]) names.add(name);
   names.delete("");
+  for (const info of declared) checkDeclared(info, initializers.get(info.name));
   return {
     bytes,
     irVersion: toNumber(header.irVersion),
@@ -90,6 +91,17 @@ function opsets(imports: readonly { domain?: string | null; version?: unknown }[
   const domains = new Map(
     imports.map((entry) => [entry.domain === "ai.onnx" ? "" : (entry.domain ?? ""), toNumber(entry.version ?? 0)]),
   );
+  for (const entry of imports) {
+    const domain = entry.domain === "ai.onnx" ? "" : (entry.domain ?? "");
+    const [one, other] = [toNumber(entry.version ?? 0), domains.get(domain)];
+    if (one !== other)
+      throw new UnbraidError(
+        "model",
+        "OPSET_UNSUPPORTED",
+        `the model imports two versions, ${one} and ${other ?? 0}, of the operators of "${domain === "" ? "ai.onnx" : domain}"`,
+        faulty,
+      );
+  }
   const opset = domains.get("");
   domains.delete("");
   return { opset, domains };
@@ -131,13 +143,26 @@ function readValueInfo(bytes: Uint8Array, at: WireField): OnnxValueInfo {
   };
 }
 
+const faulty = "Export the model again; onnx.checker explains what is wrong with it.";
+
 const duplicate = (name: string): UnbraidError =>
-  new UnbraidError(
+  new UnbraidError("model", "DUPLICATE_NAME", `two initialisers have the name "${name}"`, faulty);
+
+/** An initialiser that graph.input lists too (as IR version 3 wants) has the shape that is declared there. */
+function checkDeclared(info: OnnxValueInfo, tensor: OnnxTensor | undefined): void {
+  if (tensor === undefined || info.dims === undefined) return;
+  const fits =
+    info.dims.length === tensor.dims.length &&
+    info.dims.every((d, k) => typeof d !== "number" || d <= 0 || d === tensor.dims[k]);
+  if (fits) return;
+  throw new UnbraidError(
     "model",
-    "DUPLICATE_NAME",
-    `two initialisers have the name "${name}"`,
-    "Export the model again; onnx.checker explains what is wrong with it.",
+    "TENSOR_DIMS",
+    `the tensor "${info.name}" has dimensions [${tensor.dims.join(", ")}], but the graph's inputs declare ` +
+      `[${info.dims.map((d) => d ?? "?").join(", ")}]`,
+    faulty,
   );
+}
 
 /** What is wrong with bytes that do not parse: nothing like ONNX, cut short, or damaged inside. */
 function unreadable(bytes: Uint8Array, error: unknown): UnbraidError {
