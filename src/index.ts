@@ -49,6 +49,7 @@ export { inferRule } from "./kernels/table.ts";
 export { Executable } from "./engine/executable.ts";
 export { gradientName, makePlan, seedName, type Extension, type Plan, type PlanRequest } from "./engine/plan.ts";
 export { Session } from "./engine/session.ts";
+export { countNonFinite } from "./engine/finite.ts";
 export { Gpu } from "./gpu/gpu.ts";
 
 // Studies: relevance, importance and average relevance vectors over many images.

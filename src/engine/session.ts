@@ -52,7 +52,7 @@ export class Session implements Disposable {
    * Runs the network once.
    * @param inputs every graph input, with its shape
    * @param outputs values by name; the graph's outputs unless told
-   * @returns float32, in each value's shape
+   * @returns float32, in each value's shape; what the network computes, NaN and infinities too (see countNonFinite)
    */
   async run(inputs: ReadonlyMap<string, HostTensor>, outputs = this.graph.outputs): Promise<Map<string, HostTensor>> {
     return this.exclusively(async () => {

@@ -1,6 +1,7 @@
 /** `unbraid classify`: the five most probable classes of images. */
+import { countNonFinite } from "../../engine/finite.ts";
 import { Session } from "../../engine/session.ts";
-import { must } from "../../errors.ts";
+import { must, UnbraidError } from "../../errors.ts";
 import type { Classifier } from "../../graph/classifier.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { listFiles } from "../../images/folder.ts";
@@ -58,12 +59,27 @@ async function run(context: Context): Promise<undefined> {
     const logits = await logitsOf(session, classifier, images, batch);
     images.items.forEach((item, n) => {
       const values = logits.subarray(n * count, (n + 1) * count);
-      rows.push({ image: shownPath(paths, items, item), top: best(probable ? values : softmax(values), top, names) });
+      const image = shownPath(paths, items, item);
+      checkFinite(values, image, classifier.logits);
+      rows.push({ image, top: best(probable ? values : softmax(values), top, names) });
     });
     progress.update(images.next);
   }
   await out.result(rows, rows.map(describe).join(""));
   return undefined;
+}
+
+/** Probabilities of logits that are not numbers would look like an answer. */
+function checkFinite(logits: Float32Array, image: string, name: string): void {
+  const wrong = countNonFinite(logits);
+  if (wrong === 0) return;
+  const first = logits.findIndex((x) => !Number.isFinite(x));
+  throw new UnbraidError(
+    "model",
+    "NOT_FINITE",
+    `${image}: ${wrong} of the ${logits.length} logits ("${name}") are not finite; that of class ${first} is ${logits[first] ?? NaN}`,
+    "Check the preprocessing and the model's weights: an activation overflows float32, or a weight is not finite.",
+  );
 }
 
 /** The path as it was given, where files were given one by one. */

@@ -29,7 +29,9 @@ export const run: Command = {
       help: "writes a value, as float32, int64 or bool; without a name the network's output",
     },
   },
-  details: "Prints shape, least, greatest and mean of each value asked for; of the network's outputs where none is.",
+  details:
+    "Prints shape, least, greatest and mean of each value asked for; of the network's outputs where none is. NaN and\n" +
+    "infinities are left out of these, counted, and warned of.",
   example: "unbraid run net.onnx --input x.npy --output logits.npy --output layer4=features.npy",
   run: runOnce,
 };
@@ -54,8 +56,16 @@ async function runOnce(context: Context): Promise<undefined> {
     if (file !== undefined) context.writeFile(file, encodeNpy(tensor));
     return { name, file: file ?? null, type: tensor.type, shape: tensor.shape, ...statistics(tensor) };
   });
+  const notFinite = Object.fromEntries(
+    results.flatMap((r): [string, number][] => (r.not_finite === 0 ? [] : [[r.name, r.not_finite]])),
+  );
+  for (const [name, count] of Object.entries(notFinite))
+    out.warn(`"${name}": ${count} of ${values.get(name)?.data.length ?? 0} elements are NaN or infinite`, {
+      name,
+      count,
+    });
   await out.result(
-    { outputs: results },
+    { outputs: results, non_finite: notFinite },
     table(
       ["value", "type", "shape", "least", "greatest", "mean", "file"],
       results.map((r) => [r.name, r.type, r.shape.join("x"), show(r.min), show(r.max), show(r.mean), r.file ?? ""]),
