@@ -41,7 +41,15 @@ export type {
   ValueInfo,
 } from "./graph/graph.ts";
 export { inferShapes, unsupportedNodes, type Unsupported } from "./graph/infer.ts";
-export { splitLayer, type ChannelSplit, type LayerSplit, type SplitPart, type SplitRequest } from "./graph/surgery.ts";
+export {
+  splitLayer,
+  type ChannelSplit,
+  type LayerSplit,
+  type SetSplit,
+  type SplitPart,
+  type SplitRequest,
+  type WeightSplit,
+} from "./graph/surgery.ts";
 /** The table that `inferShapes` and `unsupportedNodes` take: every operator that is implemented. */
 export { inferRule } from "./kernels/table.ts";
 

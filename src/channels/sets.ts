@@ -1,14 +1,11 @@
 /** Source sets: which concepts each input channel of a channel serves (METHOD.md A5, and B "Both-negative inputs"). */
 import { invariant, UnbraidError } from "../errors.ts";
+import { MAX_CONCEPTS as MOST_BITS, type SourceSets } from "../graph/membership.ts";
 import { AverageRelevance } from "../relevance/arv.ts";
 import { roundToHalf } from "../relevance/half.ts";
 import type { Study } from "../relevance/study.ts";
 
-/**
- * One number an input channel: bit k is set where it serves concept k (from 0). Inputs that serve all are shared.
- * At most 31 concepts.
- */
-export type SourceSets = Uint32Array;
+export type { SourceSets } from "../graph/membership.ts";
 
 /** "official": A5, two concepts, in float16. "symmetric": the default; the same whichever concept comes first. */
 export type SetRule = "symmetric" | "official";
@@ -18,7 +15,7 @@ export type SetRule = "symmetric" | "official";
  * @param rho from 0 (all that is not opposed is shared) to 1 (nothing is)
  */
 export function sourceSets(vectors: readonly Float64Array[], rho: number, rule: SetRule): SourceSets {
-  invariant(vectors.length >= 2 && vectors.length <= 31, `${vectors.length} concepts`);
+  invariant(vectors.length >= 2 && vectors.length <= MOST_BITS, `${vectors.length} concepts`);
   invariant(new Set(vectors.map((v) => v.length)).size === 1, "ARVs of one length");
   return rule === "official" ? officialSets(vectors, rho) : symmetricSets(vectors, rho);
 }

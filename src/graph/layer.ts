@@ -1,7 +1,9 @@
 /** A Conv node of a file as a layer that can be split: its sizes and its stored weights. */
 import { UnbraidError } from "../errors.ts";
 import type { DataTypeName, OnnxModel, OnnxNode, OnnxTensor } from "../onnx/model.ts";
-import type { LayerSizes } from "./membership.ts";
+import { ELEMENTS } from "./elements.ts";
+import type { ElementType } from "./elements.ts";
+import type { LayerSizes } from "./check-splits.ts";
 
 /** A stored tensor that a node reads, maybe through Identity nodes or out of a Constant. */
 export interface StoredInput {
@@ -29,9 +31,8 @@ export interface Layer extends LayerSizes {
   /** The weights' bits: `channels` rows of `rowBytes`. */
   readonly rows: Uint8Array;
   readonly rowBytes: number;
-  readonly elementBytes: number;
-  /** Bits of a small integer in the weights' type. */
-  readonly encode: (value: number) => Uint8Array;
+  /** How the weights' numbers are stored. */
+  readonly elements: ElementType;
 }
 
 const faulty = "Export the model again; onnx.checker explains what is wrong with it.";
@@ -87,14 +88,14 @@ export function layerOf(model: OnnxModel, index: number): Layer {
       faulty,
     );
   }
-  const tapBytes = kernel.reduce((n, k) => n * k, 1) * type.bytes;
+  const taps = kernel.reduce((n, k) => n * k, 1);
   return {
     index,
     label,
     channels,
     groups,
     groupInputs,
-    tapBytes,
+    taps,
     path: node.name === "" ? output : node.name,
     stem: stemOf(node),
     input: node.inputs[0] ?? "",
@@ -103,9 +104,8 @@ export function layerOf(model: OnnxModel, index: number): Layer {
     weight,
     bias,
     rows: weight.raw,
-    rowBytes: groupInputs * tapBytes,
-    elementBytes: type.bytes,
-    encode: type.encode,
+    rowBytes: groupInputs * taps * type.bytes,
+    elements: type,
   };
 }
 
@@ -139,28 +139,4 @@ function stored(tensor: OnnxTensor, name: string, through: readonly number[]): S
   // raw() first: it refuses types that this version has no name for.
   const raw = tensor.raw();
   return { name, dataType: tensor.dataType as DataTypeName, raw, dims: tensor.dims, through };
-}
-
-interface ElementType {
-  readonly bytes: number;
-  readonly encode: (value: number) => Uint8Array;
-}
-
-const bits = (array: Float32Array | Float64Array | Uint16Array): Uint8Array =>
-  new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
-
-/** Types of weights. Integers to 255 are exact in each of them (bfloat16 holds 8 bits, float16 11). */
-const ELEMENTS: Partial<Record<string, ElementType>> = {
-  float32: { bytes: 4, encode: (value) => bits(Float32Array.of(value)) },
-  float64: { bytes: 8, encode: (value) => bits(Float64Array.of(value)) },
-  bfloat16: { bytes: 2, encode: (value) => bits(Float32Array.of(value)).slice(2) },
-  float16: { bytes: 2, encode: (value) => bits(Uint16Array.of(halfBits(value))) },
-};
-
-/** An integer of magnitude 0 to 2047 as IEEE 754 binary16. */
-function halfBits(value: number): number {
-  if (value === 0) return 0;
-  const magnitude = Math.abs(value);
-  const exponent = 31 - Math.clz32(magnitude);
-  return (value < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | ((magnitude - 2 ** exponent) * 2 ** (10 - exponent));
 }

@@ -8,12 +8,13 @@ import type { NewNode, NewTensor, NodeRename } from "../onnx/edit.ts";
 import { layoutOf, subgraphNames } from "../onnx/layout.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { concatBytes } from "../onnx/wire.ts";
+import { checkSplits } from "./check-splits.ts";
 import { layerOf } from "./layer.ts";
 import type { Layer } from "./layer.ts";
-import { appendedConcepts, checkSplits, partRow, partsOf } from "./membership.ts";
-import type { ChannelSplit, SplitPart } from "./membership.ts";
+import { partRows, placeRows } from "./membership.ts";
+import type { ChannelSplit, PartRow, SplitPart } from "./membership.ts";
 
-export type { ChannelSplit, SplitPart } from "./membership.ts";
+export type { ChannelSplit, SetSplit, SourceSets, SplitPart, WeightSplit } from "./membership.ts";
 
 export interface SplitRequest {
   /** Position of the Conv in model.nodes. */
@@ -33,7 +34,7 @@ export interface LayerSplit {
   readonly grown: string;
   readonly channels: number;
   readonly grownChannels: number;
-  /** The new weight of the Conv, and its new bias where it has one and grew. */
+  /** The new weight of the Conv, and its new bias where it has one that grew or changed. */
   readonly weight: string;
   readonly bias: string | undefined;
   readonly mergeNode: string;
@@ -51,12 +52,12 @@ export interface LayerSplit {
 /**
  * Splits channels of one Conv layer.
  * @throws UnbraidError kind "input": LAYER_NOT_CONV, LAYER_WEIGHT_COMPUTED, CHANNEL_RANGE, CHANNEL_TWICE, CHANNEL_NONE,
- * CHANNEL_DEPTHWISE, SETS_LENGTH, SETS_CONCEPTS; kind "model": LAYER_WEIGHT_SHAPE; kind "unsupported": LAYER_WEIGHT_TYPE
+ * CHANNEL_DEPTHWISE, SETS_LENGTH, SETS_CONCEPTS, PARTS_RANGE; kind "model": LAYER_WEIGHT_SHAPE; kind "unsupported": LAYER_WEIGHT_TYPE
  */
 export function splitLayer(model: OnnxModel, request: SplitRequest): LayerSplit {
   const layer = layerOf(model, request.nodeIndex);
-  const splits = checkSplits(request.channels, layer, layer.label);
-  const parts = partsOf(splits, layer.channels);
+  const splits = checkSplits(request.channels, layer, layer.label).map((split) => rewrite(layer, split));
+  const parts = placeRows(splits, layer.channels);
   const grownChannels = layer.channels + parts.length - splits.length;
   const name = namer(model);
   const grown = name(`${layer.output}_parts`);
@@ -118,44 +119,51 @@ interface Growth {
   readonly bias: string | undefined;
 }
 
-const rowOf = (layer: Layer, channel: number): Uint8Array =>
-  layer.rows.subarray(channel * layer.rowBytes, (channel + 1) * layer.rowBytes);
+/** A channel and the rows that it becomes: the first takes its place, the others are appended. */
+interface Rewritten {
+  readonly channel: number;
+  readonly rows: readonly PartRow[];
+}
+
+function rewrite(layer: Layer, split: ChannelSplit): Rewritten {
+  const { bytes } = layer.elements;
+  const at = (raw: Uint8Array, size: number): Uint8Array =>
+    raw.subarray(split.channel * size, (split.channel + 1) * size);
+  const bits = {
+    weights: at(layer.rows, layer.rowBytes),
+    bias: layer.bias === undefined ? undefined : at(layer.bias.raw, bytes),
+    tapBytes: layer.taps * bytes,
+    elements: layer.elements,
+  };
+  return { channel: split.channel, rows: partRows(bits, split) };
+}
 
 /** The layer's own rows, with concept 1 alone in those of channels that are split. */
-function ownRows(layer: Layer, splits: readonly ChannelSplit[]): Uint8Array {
+function ownRows(layer: Layer, splits: readonly Rewritten[]): Uint8Array {
   const out = layer.rows.slice();
-  for (const split of splits)
-    out.set(partRow(rowOf(layer, split.channel), split, 1, layer.tapBytes), split.channel * layer.rowBytes);
+  for (const { channel, rows } of splits) if (rows[0]) out.set(rows[0].weights, channel * layer.rowBytes);
   return out;
 }
 
-function newRows(layer: Layer, splits: readonly ChannelSplit[]): Uint8Array {
-  return concatBytes(
-    splits.flatMap((split) =>
-      appendedConcepts(split).map((concept) => partRow(rowOf(layer, split.channel), split, concept, layer.tapBytes)),
-    ),
-  );
+/** The layer's own bias, with concept 1's in those of channels that are split. Undefined without one. */
+function ownBias(layer: Layer, splits: readonly Rewritten[]): Uint8Array | undefined {
+  const out = layer.bias?.raw.slice();
+  for (const { channel, rows } of splits) if (rows[0]?.bias) out?.set(rows[0].bias, channel * layer.elements.bytes);
+  return out;
 }
 
-/**
- * The bias of appended rows: the channel's own in each, so that the merge gives K b - (K-1) b = b. Undefined without one.
- */
-function newBias(layer: Layer, splits: readonly ChannelSplit[]): Uint8Array | undefined {
-  const { bias, elementBytes: n } = layer;
-  if (bias === undefined) return undefined;
-  return concatBytes(
-    splits.flatMap((split) =>
-      appendedConcepts(split).map(() => bias.raw.subarray(split.channel * n, (split.channel + 1) * n)),
-    ),
-  );
-}
+const newRows = (splits: readonly Rewritten[]): Uint8Array =>
+  concatBytes(splits.flatMap(({ rows }) => rows.slice(1).map((row) => row.weights)));
+
+const newBias = (splits: readonly Rewritten[]): Uint8Array =>
+  concatBytes(splits.flatMap(({ rows }) => rows.slice(1).flatMap((row) => row.bias ?? [])));
 
 /** Without groups: the same node with more rows. */
-function growLayer(layer: Layer, splits: readonly ChannelSplit[], grown: string, name: Namer): Growth {
+function growLayer(layer: Layer, splits: readonly Rewritten[], grown: string, name: Namer): Growth {
   const weight = name(`${layer.stem}.split.weight`);
-  const extra = newBias(layer, splits);
-  const bias = extra === undefined ? undefined : name(`${layer.stem}.split.bias`);
-  const added = newRows(layer, splits);
+  const kept = ownBias(layer, splits);
+  const bias = kept === undefined ? undefined : name(`${layer.stem}.split.bias`);
+  const added = newRows(splits);
   const rows = layer.channels + added.length / layer.rowBytes;
   const { dataType } = layer.weight;
   const tensors: NewTensor[] = [
@@ -167,8 +175,8 @@ function growLayer(layer: Layer, splits: readonly ChannelSplit[], grown: string,
     },
   ];
   const inputs = new Map([[1, weight]]);
-  if (bias !== undefined && extra !== undefined && layer.bias !== undefined) {
-    tensors.push({ name: bias, dataType, dims: [rows], raw: concatBytes([layer.bias.raw, extra]) });
+  if (bias !== undefined && kept !== undefined) {
+    tensors.push({ name: bias, dataType, dims: [rows], raw: concatBytes([kept, newBias(splits)]) });
     inputs.set(2, bias);
   }
   return { rename: { index: layer.index, inputs, outputs: new Map([[0, grown]]) }, nodes: [], tensors, weight, bias };
@@ -178,19 +186,19 @@ function growLayer(layer: Layer, splits: readonly ChannelSplit[], grown: string,
  * With groups, rows cannot be added to one group alone: the layer keeps its size with concept 1 in place, and each group
  * concerned gets a side Conv over its slice of the input channels for the other parts; all are concatenated.
  */
-function growGroups(
-  model: OnnxModel,
-  layer: Layer,
-  splits: readonly ChannelSplit[],
-  grown: string,
-  name: Namer,
-): Growth {
+function growGroups(model: OnnxModel, layer: Layer, splits: readonly Rewritten[], grown: string, name: Namer): Growth {
   const { dataType } = layer.weight;
   const weight = name(`${layer.stem}.split.weight`);
   const own = name(`${layer.output}_own`);
   const tensors: NewTensor[] = [
     { name: weight, dataType, dims: [layer.channels, layer.groupInputs, ...layer.kernel], raw: ownRows(layer, splits) },
   ];
+  // Parts by sets keep the channel's bias, and the node its input; parts by weights share it out.
+  const changed = ownBias(layer, splits);
+  const moves = changed?.some((byte, k) => byte !== layer.bias?.raw[k]) === true;
+  const bias = moves ? name(`${layer.stem}.split.bias`) : undefined;
+  if (bias !== undefined && changed !== undefined)
+    tensors.push({ name: bias, dataType, dims: [layer.channels], raw: changed });
   const copied = attributeBytes(model, layer.index, "group");
   const groupChannels = layer.channels / layer.groups;
   const nodes: NewNode[] = [];
@@ -207,7 +215,7 @@ function growGroups(
       name,
       `${layer.path}/group${group}/slice`,
     );
-    const rows = newRows(layer, members);
+    const rows = newRows(members);
     const sideWeight = name(`${layer.stem}.group${group}.weight`);
     const inputs = [sliced, sideWeight];
     tensors.push(...slice.tensors, {
@@ -216,10 +224,10 @@ function growGroups(
       dims: [rows.length / layer.rowBytes, layer.groupInputs, ...layer.kernel],
       raw: rows,
     });
-    const bias = newBias(layer, members);
-    if (bias !== undefined) {
+    if (layer.bias !== undefined) {
       inputs.push(name(`${layer.stem}.group${group}.bias`));
-      tensors.push({ name: inputs[2] ?? "", dataType, dims: [bias.length / layer.elementBytes], raw: bias });
+      const bias = newBias(members);
+      tensors.push({ name: inputs[2] ?? "", dataType, dims: [bias.length / layer.elements.bytes], raw: bias });
     }
     const output = name(`${layer.output}_group${group}`);
     nodes.push(slice.node, {
@@ -238,18 +246,13 @@ function growGroups(
     outputs: [grown],
     attributes: { axis: 1 },
   });
-  return {
-    rename: { index: layer.index, inputs: new Map([[1, weight]]), outputs: new Map([[0, own]]) },
-    nodes,
-    tensors,
-    weight,
-    bias: undefined,
-  };
+  const inputs = new Map([[1, weight], ...(bias === undefined ? [] : [[2, bias] as const])]);
+  return { rename: { index: layer.index, inputs, outputs: new Map([[0, own]]) }, nodes, tensors, weight, bias };
 }
 
 /** Splits of each group, groups rising: channels rise too, as splits are sorted. */
-function byGroup(splits: readonly ChannelSplit[], groupChannels: number): ReadonlyMap<number, ChannelSplit[]> {
-  const groups = new Map<number, ChannelSplit[]>();
+function byGroup(splits: readonly Rewritten[], groupChannels: number): ReadonlyMap<number, Rewritten[]> {
+  const groups = new Map<number, Rewritten[]>();
   for (const split of splits) {
     const group = Math.floor(split.channel / groupChannels);
     groups.set(group, [...(groups.get(group) ?? []), split]);
@@ -281,10 +284,10 @@ function sliceChannels(
 
 /** The merge layer: the identity, and in the row of each split channel the factors of its parts. */
 function mergeRows(layer: Layer, parts: readonly SplitPart[], grownChannels: number): Uint8Array {
-  const n = layer.elementBytes;
+  const n = layer.elements.bytes;
   const out = new Uint8Array(layer.channels * grownChannels * n);
   const put = (row: number, column: number, value: number): void => {
-    out.set(layer.encode(value), (row * grownChannels + column) * n);
+    out.set(layer.elements.encode([value]), (row * grownChannels + column) * n);
   };
   for (let c = 0; c < layer.channels; c++) put(c, c, 1);
   for (const part of parts) put(part.channel, part.row, part.factor);

@@ -5,10 +5,11 @@ import { Session } from "../../src/engine/session.ts";
 import { must, UnbraidError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { buildGraph } from "../../src/graph/build.ts";
-import { splitLayer, type ChannelSplit } from "../../src/graph/surgery.ts";
+import { splitLayer, type SetSplit } from "../../src/graph/surgery.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
 import type { ImageBatch } from "../../src/relevance/run-study.ts";
+import { bitsOf } from "../graph/surgery-case.ts";
 import { onAdapters } from "../support/on-adapters.ts";
 import { Random } from "../support/random.ts";
 import { CLASSES, convIndex, imagesFor, layerModel, layerNetwork, type LayerCase } from "./one-layer.ts";
@@ -55,13 +56,16 @@ const cases: readonly (LayerCase & { readonly split: readonly (readonly [channel
 const BATCH = 4;
 const COUNTS = [4, 4, 2];
 
-function splitsOf(c: LayerCase, split: readonly (readonly [number, number])[]): ChannelSplit[] {
+function splitsOf(c: LayerCase, split: readonly (readonly [number, number])[]): SetSplit[] {
   const random = new Random(77);
   const inputs = c.inputs / (c.group ?? 1);
   return split.map(([channel, concepts]) => ({
     channel,
     concepts,
-    sets: Uint8Array.from({ length: inputs }, () => random.below(concepts + 1)),
+    sets: bitsOf(
+      Array.from({ length: inputs }, () => random.below(concepts + 1)),
+      concepts,
+    ),
   }));
 }
 
@@ -92,12 +96,7 @@ interface Wrong {
   readonly more?: Partial<VerifyOptions>;
 }
 
-async function verified(
-  gpu: Gpu,
-  c: LayerCase,
-  splits: readonly ChannelSplit[],
-  wrong: Wrong = {},
-): Promise<Verification> {
+async function verified(gpu: Gpu, c: LayerCase, splits: readonly SetSplit[], wrong: Wrong = {}): Promise<Verification> {
   const model = layerModel(c);
   const { graph, layer, geometry, imageShape } = layerNetwork(c, BATCH, model);
   const source = wrong.source ?? model;

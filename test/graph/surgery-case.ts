@@ -1,5 +1,5 @@
 /** One Conv layer in a file of its own, for the tests of surgery. */
-import type { ChannelSplit } from "../../src/graph/surgery.ts";
+import type { SetSplit, SourceSets } from "../../src/graph/surgery.ts";
 import { floats, noise, node, valueInfo } from "../onnx/make.ts";
 import type { ModelParts } from "../onnx/make.ts";
 import type { ConvCase } from "./surgery-reference.ts";
@@ -58,10 +58,21 @@ export function oneConv(c: Case): { parts: ModelParts; w: Float32Array; b: Float
   return { parts, w, b };
 }
 
-export const sets = (n: number, concepts: number, seed: number): Uint8Array =>
-  Uint8Array.from(noise(seed, n), (v) => Math.floor(((v + 1) / 2) * (concepts + 1)));
+/** Sets of single concepts (1..K) and of all (0), as bits. */
+export const bitsOf = (digits: ArrayLike<number>, concepts: number): SourceSets =>
+  Uint32Array.from(digits, (d) => (d === 0 ? 2 ** concepts - 1 : 2 ** (d - 1)));
 
-export const split = (channel: number, concepts: number, inputs: number): ChannelSplit => ({
+export const sets = (n: number, concepts: number, seed: number): SourceSets =>
+  bitsOf(
+    noise(seed, n).map((v) => Math.floor(((v + 1) / 2) * (concepts + 1))),
+    concepts,
+  );
+
+/** Any subset of the concepts for each input. */
+export const subsets = (n: number, concepts: number, seed: number): SourceSets =>
+  Uint32Array.from(noise(seed, n), (v) => 1 + Math.floor(((v + 1) / 2) * (2 ** concepts - 1)));
+
+export const split = (channel: number, concepts: number, inputs: number): SetSplit => ({
   channel,
   concepts,
   sets: sets(inputs, concepts, 100 + channel),

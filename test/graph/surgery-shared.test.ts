@@ -9,6 +9,7 @@ import { GRAPH } from "../../src/onnx/schema.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
 import { sharedDir } from "../support/shared.ts";
 import { noise } from "../onnx/make.ts";
+import { sets } from "./surgery-case.ts";
 import { conv64, runOrt, splitBound, withOutputs } from "./surgery-reference.ts";
 import type { Result } from "./surgery-reference.ts";
 
@@ -71,12 +72,10 @@ describe.skipIf(sharedDir === undefined)(
         const inputs = must(layerInput.dims[1], "input channels");
         const channels = must(before[z]?.dims[1], "channels");
 
-        const sets = (concepts: number, seed: number): Uint8Array =>
-          Uint8Array.from(noise(seed, inputs), (v) => Math.floor(((v + 1) / 2) * (concepts + 1)));
         const request = [7, 2, channels - 1].map((channel, k) => ({
           channel,
           concepts: k === 1 ? 3 : 2,
-          sets: sets(k === 1 ? 3 : 2, 30 + k),
+          sets: sets(inputs, k === 1 ? 3 : 2, 30 + k),
         }));
         const result = splitLayer(model, {
           nodeIndex: conv.index,

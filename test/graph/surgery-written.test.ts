@@ -7,7 +7,7 @@ import type { OnnxModel } from "../../src/onnx/model.ts";
 import { bytesOf, floats, makeModel, modelBytes, noise, node, TYPE } from "../onnx/make.ts";
 import type { ModelParts } from "../onnx/make.ts";
 import { occurrences, unknownFields, withUnknown } from "../onnx/unknown.ts";
-import { oneConv, plain, split } from "./surgery-case.ts";
+import { bitsOf, oneConv, plain, split } from "./surgery-case.ts";
 import { runOrt } from "./surgery-reference.ts";
 
 /** Rows of the stored weight `name`, as arrays of bytes. */
@@ -24,7 +24,7 @@ describe("what is written", () => {
   const membership = Uint8Array.of(0, 1, 2, 0, 1, 2, 1, 2);
   const result = splitLayer(model, {
     nodeIndex: 0,
-    channels: [{ channel: 3, concepts: 2, sets: membership }],
+    channels: [{ channel: 3, concepts: 2, sets: bitsOf(membership, 2) }],
     metadata: { "unbraid.split": '{"v":1}' },
   });
   const after = decodeModel(result.bytes);
@@ -168,7 +168,7 @@ describe("weights", () => {
     const [before, rows] = [rowsOf(model, "layer.weight"), rowsOf(after, result.weight)];
     expect(rows[0]?.length).toBe(8 * width);
     expect([...rows.slice(0, 2), ...rows.slice(3, 6)]).toEqual([...before.slice(0, 2), ...before.slice(3)]);
-    const residual = before[2]?.map((byte, k) => (channels[0]?.sets[Math.floor(k / width)] === 0 ? byte : 0));
+    const residual = before[2]?.map((byte, k) => (channels[0]?.sets[Math.floor(k / width)] === 3 ? byte : 0));
     expect(rows[7]).toEqual(residual);
     const merge = after.initializers.get(result.mergeWeight)?.raw() ?? new Uint8Array(0);
     expect([...merge.subarray((2 * 8 + 7) * width, (2 * 8 + 8) * width)]).toEqual(minusOne);
@@ -188,17 +188,17 @@ describe("weights", () => {
     ]);
   });
 
-  it("factors to -254 are exact in 8 and 11 bits of precision", () => {
+  it("factors to -30 are exact in 8 and 11 bits of precision", () => {
     for (const dataType of [TYPE.float16, TYPE.bfloat16]) {
       const model = makeModel({
         ...parts,
         node: [conv("layer.weight"), node("Relu", ["z"], ["y"])],
         initializer: [{ name: "layer.weight", dims: [6, 8, 1, 1], dataType, rawData: new Uint8Array(96) }],
       });
-      for (const concepts of [2, 3, 4, 9, 100, 255]) {
+      for (const concepts of [2, 3, 4, 9, 31]) {
         const result = splitLayer(model, {
           nodeIndex: 0,
-          channels: [{ channel: 0, concepts, sets: new Uint8Array(8) }],
+          channels: [{ channel: 0, concepts, sets: bitsOf(new Uint8Array(8), concepts) }],
         });
         const merge = decodeModel(result.bytes).initializers.get(result.mergeWeight)?.numbers() ?? [];
         expect(merge[result.grownChannels - 1]).toBe(1 - concepts);
@@ -233,7 +233,7 @@ describe("what cannot be split", () => {
     [
       "sets beyond the concepts",
       parts,
-      { ...good, channels: [{ channel: 1, concepts: 2, sets: new Uint8Array(8).fill(3) }] },
+      { ...good, channels: [{ channel: 1, concepts: 2, sets: new Uint32Array(8).fill(4) }] },
       "SETS_CONCEPTS",
       "concept 3 of 2",
     ],

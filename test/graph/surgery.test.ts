@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { must } from "../../src/errors.ts";
 import { readModelFile, writeFileAtomic } from "../../src/files.ts";
+import { conceptsOf } from "../../src/graph/membership.ts";
 import { splitLayer } from "../../src/graph/surgery.ts";
 import type { ChannelSplit } from "../../src/graph/surgery.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import { onnx } from "../../src/onnx/schema.ts";
 import { bytesOf, floats, makeModel, modelBytes, noise, node, TYPE, valueInfo } from "../onnx/make.ts";
-import { oneConv, plain, split } from "./surgery-case.ts";
+import { bitsOf, oneConv, plain, split } from "./surgery-case.ts";
 import type { Case } from "./surgery-case.ts";
 import { conv64, runOrt, splitBound } from "./surgery-reference.ts";
 
@@ -29,7 +30,7 @@ async function checkSame(c: Case, channels: readonly ChannelSplit[]): Promise<vo
   const sums = conv64(x.map(Math.abs), xDims, w.map(Math.abs), c.channels, b?.map(Math.abs), c);
   const exact = conv64(x, xDims, w, c.channels, b, c);
   const n = (c.inputs / c.groups) * c.kernel.reduce((k, d) => k * d, 1);
-  const concepts = Math.max(...channels.map((s) => s.concepts));
+  const concepts = Math.max(...channels.map(conceptsOf));
   expect(after.z?.dims).toEqual(before.z?.dims);
   expect(after.z?.data.length).toBe(exact.length);
   exact.forEach((value, k) => {
@@ -67,8 +68,8 @@ describe("a split layer computes what it did (onnxruntime, against float64)", ()
 
   it("with a channel all shared, and one with nothing shared", async () => {
     await checkSame(plain, [
-      { channel: 0, concepts: 2, sets: new Uint8Array(8) },
-      { channel: 2, concepts: 4, sets: Uint8Array.of(1, 2, 3, 4, 4, 3, 2, 1) },
+      { channel: 0, concepts: 2, sets: bitsOf(new Uint8Array(8), 2) },
+      { channel: 2, concepts: 4, sets: bitsOf([1, 2, 3, 4, 4, 3, 2, 1], 4) },
     ]);
   });
 

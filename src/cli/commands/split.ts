@@ -1,7 +1,7 @@
 /** `unbraid split`: the split model, and a manifest beside it. */
 import { basename, dirname, resolve } from "node:path";
 import { planSplits, type PlannedSplit } from "../../channels/split-run.ts";
-import { setsToText, type SetRule, type SourceSets } from "../../channels/sets.ts";
+import { setsToText, type SetRule } from "../../channels/sets.ts";
 import { UnbraidError } from "../../errors.ts";
 import { sha256 } from "../../files.ts";
 import { nodeNames } from "../../graph/build.ts";
@@ -150,7 +150,7 @@ function rewire(
   const { opened, study, studyPath, path } = r;
   const { layer, classes: names } = study.meta;
   const nodeIndex = nodeNames(opened.model).indexOf(layer.nodeName);
-  const channels = planned.map((p): ChannelSplit => ({ channel: p.channel, concepts: 2, sets: membership(p.sets) }));
+  const channels = planned.map((p): ChannelSplit => ({ channel: p.channel, concepts: 2, sets: p.sets }));
   // The rows' places are known only after the split, and the metadata is part of it: a dry run gives them.
   const dry = splitLayer(opened.model, { nodeIndex, channels });
   const record: SplitRecord = {
@@ -186,9 +186,6 @@ function rewire(
 
 const rowsOf = (dry: LayerSplit, channel: number): number[] =>
   dry.parts.filter((part) => part.channel === channel).map((part) => part.row);
-
-/** Bits of concepts served, as surgery numbers them: 0 for both, else the concept from 1. */
-const membership = (sets: SourceSets): Uint8Array => Uint8Array.from(sets, (set) => (set === 3 ? 0 : set));
 
 /** The split model is prepared for and labelled as its source was. */
 function copyBeside(context: Context, from: string, to: string): void {
