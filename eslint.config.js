@@ -24,7 +24,7 @@ const stairs = order
   }));
 
 export default tseslint.config(
-  { ignores: ["dist/**", "node_modules/**", "src/shaders.generated.ts", "models/**", "examples/**/dist/**"] },
+  { ignores: ["dist/**", "node_modules/**", "src/*.generated.ts", "models/**", "examples/**/dist/**"] },
   {
     files: ["**/*.ts"],
     extends: [...tseslint.configs.strictTypeChecked, ...tseslint.configs.stylisticTypeChecked],

@@ -1,0 +1,189 @@
+/** One channel's live figures: two images and a rho chosen by the reader, everything else recomputed. */
+import { auroc } from "../../channels/statistics.ts";
+import type { Picture } from "../data.ts";
+import { showNumber } from "../numbers.ts";
+import { densityCharts } from "./densities.ts";
+import { ChannelModel, type PartResponses } from "./model.ts";
+import { networkFigure, networkRows, type View } from "./network.ts";
+import { el } from "./svg.ts";
+import type { Interactive } from "../data.ts";
+
+const RHO_STEP = 0.05;
+
+export function channelView(channel: number, data: Interactive, pictures: readonly Picture[]): HTMLElement {
+  const model = new ChannelModel(data);
+  const shown = data.concepts.map((_, k) => model.imagesOf(k).filter((n) => (data.picture[n] ?? -1) >= 0));
+  const first = (k: number): number => shown[k]?.[0] ?? shown.flat()[0] ?? 0;
+  const images: [number, number] = [first(0), first(1)];
+  const selects = ([0, 1] as const).map((k) =>
+    imageSelect(model, pictures, shown, images[k], `image ${k === 0 ? "A" : "B"}`, (n) => {
+      images[k] = n;
+      redraw();
+    }),
+  );
+  const rho = el("input", { type: "range", min: 0, max: 1, step: RHO_STEP, value: data.rho });
+  const readout = el("output", { "aria-live": "polite" });
+  const reset = el("button", { type: "button" }, `as in the file (${showNumber(data.rho)})`);
+  const [thumbs, graphs, charts] = [
+    el("div", { class: "pair" }),
+    el("div", { class: "pair" }),
+    el("div", { class: "small" }),
+  ];
+  const numbers = el("div");
+  const facts = el("div");
+  rho.addEventListener("input", () => {
+    redraw();
+  });
+  reset.addEventListener("click", () => {
+    rho.value = String(data.rho);
+    redraw();
+  });
+
+  function redraw(): void {
+    const value = Number(rho.value);
+    const sets = model.sets(value);
+    const responses = model.responses(sets);
+    const view: View = { model, pictures, channel, sets, responses, images };
+    readout.textContent = `rho ${showNumber(value)}: ${counts(model, sets)}`;
+    thumbs.replaceChildren(...images.map((n, k) => thumbnail(model, pictures, n, k)));
+    graphs.replaceChildren(networkFigure(view, false), networkFigure(view, true));
+    charts.replaceChildren(
+      ...densityCharts(model, responses).map(({ title, chart }) =>
+        el("figure", {}, el("figcaption", {}, title), chart),
+      ),
+    );
+    facts.replaceChildren(factsTable(model, responses));
+    numbers.replaceChildren(
+      table(
+        "The numbers of this figure",
+        [
+          "",
+          "concept",
+          `image A: ${nameOf(model, pictures, images[0])}`,
+          `image B: ${nameOf(model, pictures, images[1])}`,
+        ],
+        networkRows(view),
+      ),
+    );
+  }
+  redraw();
+  return el(
+    "div",
+    {},
+    el("h3", {}, "The network before and after"),
+    el(
+      "div",
+      { class: "controls" },
+      ...selects,
+      el("label", {}, "rho: how unlike an input's contributions must be to serve one concept only", rho),
+      reset,
+    ),
+    el("p", {}, readout),
+    legend(model),
+    thumbs,
+    graphs,
+    el("details", {}, el("summary", {}, "The same as numbers"), numbers),
+    el("h3", {}, "How strongly each part responds to each concept"),
+    charts,
+    facts,
+  );
+}
+
+const nameOf = (model: ChannelModel, pictures: readonly Picture[], n: number): string =>
+  pictures[model.data.picture[n] ?? -1]?.name ?? model.data.concepts[model.data.concept[n] ?? 0] ?? "";
+
+function imageSelect(
+  model: ChannelModel,
+  pictures: readonly Picture[],
+  shown: readonly (readonly number[])[],
+  value: number,
+  label: string,
+  choose: (n: number) => void,
+): HTMLElement {
+  const select = el("select");
+  shown.forEach((list, k) => {
+    const group = el("optgroup", { label: model.data.concepts[k] ?? "" });
+    for (const n of list)
+      group.append(el("option", { value: n, ...(n === value ? { selected: "" } : {}) }, nameOf(model, pictures, n)));
+    select.append(group);
+  });
+  select.addEventListener("change", () => {
+    choose(Number(select.value));
+  });
+  return el("label", {}, label, select);
+}
+
+function thumbnail(model: ChannelModel, pictures: readonly Picture[], n: number, k: number): HTMLElement {
+  const concept = model.data.concept[n] ?? 0;
+  const picture = pictures[model.data.picture[n] ?? -1];
+  const name = `image ${k === 0 ? "A" : "B"}: ${model.data.concepts[concept] ?? ""}`;
+  return el(
+    "p",
+    {},
+    picture === undefined
+      ? undefined
+      : el("img", { class: "thumb", src: picture.src, alt: `${name}, ${picture.name}` }),
+    el("br"),
+    el("span", { class: `key concept-${concept}` }),
+    name,
+  );
+}
+
+function legend({ data }: ChannelModel): HTMLElement {
+  const entry = (kind: string, text: string): HTMLElement =>
+    el("span", { style: "margin-right:1.2rem;white-space:nowrap" }, el("span", { class: `key ${kind}` }), text);
+  return el(
+    "p",
+    {},
+    ...data.concepts.map((name, k) => entry(`concept-${k}`, name)),
+    entry("concept-shared", "shared"),
+    el(
+      "span",
+      { class: "note" },
+      "Dashed edges and hollow bars are negative. Bars: upper for image A, lower for image B.",
+    ),
+  );
+}
+
+function counts({ data }: ChannelModel, sets: ArrayLike<number>): string {
+  const list = Array.from(sets);
+  const own = data.concepts.map((name, k) => `${list.filter((s) => s === 1 << k).length} inputs serve ${name} alone`);
+  const shared = list.filter((s) => (s & (s - 1)) !== 0).length;
+  return [...own, `${shared} are shared`].join(", ");
+}
+
+function factsTable(model: ChannelModel, { whole, parts }: PartResponses): HTMLElement {
+  const { concepts } = model.data;
+  const rows = [whole, ...parts].map((values, r) => {
+    const by = concepts.map((_, k) => model.imagesOf(k).map((n) => values[n] ?? 0));
+    const own = Math.max(0, r - 1);
+    const others = by.flatMap((v, k) => (k === own ? [] : v));
+    return [
+      r === 0 ? "channel" : `part ${r}: ${concepts[own] ?? ""}`,
+      ...by.map((v) => showNumber(v.reduce((a, b) => a + b, 0) / Math.max(1, v.length))),
+      showNumber(auroc(by[own] ?? [], others)),
+    ];
+  });
+  return table(
+    "Mean responses at this rho",
+    ["response of", ...concepts.map((name) => `on ${name}`), "AUROC, own concept against the others"],
+    rows,
+  );
+}
+
+function table(caption: string, columns: readonly string[], rows: readonly (readonly string[])[]): HTMLElement {
+  const body = rows.map(([first = "", ...rest]) =>
+    el("tr", {}, el("th", { scope: "row" }, first), ...rest.map((cell) => el("td", { class: "number" }, cell))),
+  );
+  return el(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    el(
+      "table",
+      {},
+      el("caption", {}, caption),
+      el("thead", {}, el("tr", {}, ...columns.map((c) => el("th", { scope: "col" }, c)))),
+      el("tbody", {}, ...body),
+    ),
+  );
+}

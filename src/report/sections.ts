@@ -1,0 +1,136 @@
+/** The parts of the report that need no script: tables, galleries, the map of layers, the proof, the inputs. */
+import type { Crop, Gallery, GalleryItem, LayerMap, Picture, ReportData, Table } from "./data.ts";
+import { markup, imageUri, type Html } from "./escape.ts";
+import { showCell, showNumber } from "./numbers.ts";
+
+export function tableSection({ caption, columns, rows, note }: Table): Html {
+  return markup`<div class="scroll" role="region" tabindex="0" aria-label="${caption}">
+      <table>
+        <caption>
+          ${caption}
+        </caption>
+        <thead>
+          <tr>
+            ${columns.map((c) => markup`<th scope="col">${c}</th>`)}
+          </tr>
+        </thead>
+        <tbody>
+          ${rows.map(
+            ([first = "", ...rest]) =>
+              markup`<tr>
+                <th scope="row">${showCell(first)}</th>
+                ${rest.map((cell) => markup`<td${typeof cell === "string" ? undefined : markup` class="number"`}>${showCell(cell)}</td>`)}
+              </tr> `,
+          )}
+        </tbody>
+      </table>
+    </div>
+    ${note === undefined ? undefined : markup`<p class="note">${note}</p>`}`;
+}
+
+/** A window onto the crop of a picture: the picture is placed behind it by percentages, so any size of page will do. */
+function window(picture: Picture, crop: Crop | undefined, src: string, alt: string): Html {
+  const { x, y, width, height } = crop ?? { x: 0, y: 0, width: picture.width, height: picture.height };
+  const style = `width:${percent(picture.width / width)};height:${percent(picture.height / height)};left:${percent(-x / width)};top:${percent(-y / height)}`;
+  return markup`<img src="${src}" alt="${alt}" style="${style}" loading="lazy" />`;
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(2)}%`;
+
+function galleryItem(data: ReportData, item: GalleryItem, measure: string): Html | undefined {
+  const picture = data.pictures[item.picture];
+  const src = picture && imageUri(picture.src);
+  if (picture === undefined || src === undefined) return undefined;
+  const heat = item.heat === undefined ? undefined : imageUri(item.heat);
+  const label = `${picture.class}, ${picture.name}; ${measure} ${showNumber(item.value)}`;
+  const heatLabel =
+    heat === undefined ? undefined : markup`<span class="heat">${window(picture, item.crop, heat, "")}</span>`;
+  return markup`<li>
+    <span class="window">${window(picture, item.crop, src, label)}${heatLabel}</span
+    ><span class="under"><b>${picture.class}</b> ${showNumber(item.value)}</span>
+  </li> `;
+}
+
+export const gallerySection = (data: ReportData, { title, measure, items }: Gallery): Html =>
+  markup`<figure class="gallery">
+    <figcaption>${title} <span class="muted">(${measure})</span></figcaption>
+    <ul>
+      ${items.map((item) => galleryItem(data, item, measure))}
+    </ul>
+  </figure> `;
+
+/** Zeros included: a layer without polysemantic channels is a finding too. */
+export function mapSection(map: readonly LayerMap[]): Html | undefined {
+  if (map.length === 0) return undefined;
+  const most = Math.max(1e-9, ...map.map((l) => Math.max(l.polysemantic, l.expected ?? 0) / Math.max(1, l.channels)));
+  const bar = (count: number, of: number, kind: string): Html =>
+    markup`<span class="bar ${kind}" style="width:${percent(count / Math.max(1, of) / most)}"></span>`;
+  return markup`<section id="layers" aria-labelledby="layers-title">
+    <h2 id="layers-title">Polysemanticity by layer</h2>
+    <p>
+      Channels with at least one finding, of all channels of the layer. Beside them, in grey, what the null would give
+      by itself.
+    </p>
+    <div class="scroll" role="region" tabindex="0" aria-label="Polysemanticity by layer">
+      <table class="map">
+        <caption>
+          Layers from the input to the output
+        </caption>
+        <thead>
+          <tr>
+            <th scope="col">layer</th>
+            <th scope="col">channels</th>
+            <th scope="col">polysemantic</th>
+            <th scope="col">expected under the null</th>
+            <th scope="col">share</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${map.map(
+            (l) =>
+              markup`<tr>
+                <th scope="row">${l.layer}</th>
+                <td class="number">${l.channels}</td>
+                <td class="number">${l.polysemantic}</td>
+                <td class="number">${l.expected === undefined ? "not known" : showNumber(l.expected)}</td>
+                <td class="bars" aria-hidden="true">
+                  ${bar(l.polysemantic, l.channels, "found")}${l.expected === undefined ? undefined : bar(l.expected, l.channels, "null")}
+                </td>
+              </tr> `,
+          )}
+        </tbody>
+      </table>
+    </div>
+  </section>`;
+}
+
+export function proofSection(data: ReportData): Html | undefined {
+  if (data.proof === undefined) return undefined;
+  return markup`<section id="proof" aria-labelledby="proof-title">
+    <h2 id="proof-title">The network still computes the same function</h2>
+    <p>${data.proofSentence}</p>
+    ${tableSection(data.proof)}
+    <p class="note">
+      This says nothing about whether the parts mean something: any division of the weights passes. The evidence of each
+      channel above, beside its null, is what speaks for or against that.
+    </p>
+  </section>`;
+}
+
+export function inputsSection({ inputs, command, unbraid, adapter, credits }: ReportData): Html {
+  const rows = inputs.map(({ what, file, sha256 }) => [what, file, sha256]);
+  return markup`<section id="inputs" aria-labelledby="inputs-title">
+    <h2 id="inputs-title">How this was made</h2>
+    <p>Unbraid ${unbraid} on ${adapter}:</p>
+    <pre tabindex="0" role="region" aria-label="the command">${command}</pre>
+    ${tableSection({ caption: "Everything that went in", columns: ["what", "file", "SHA-256"], rows })}
+    ${
+      credits.length === 0
+        ? undefined
+        : markup`<h3>Credits</h3>
+            <ul>
+              ${credits.map((line) => markup`<li>${line}</li>`)}
+            </ul>`
+    }
+  </section>`;
+}
