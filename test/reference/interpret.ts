@@ -2,8 +2,11 @@
 import type { Graph, GraphNode } from "../../src/graph/graph.ts";
 import { sizeOf } from "../../src/graph/graph.ts";
 import { convForward, convTerms, type ConvTerms } from "./conv.ts";
-import { gemmForward, gemmProducts } from "./matmul.ts";
+import { binaryReference, broadcastPositions, unaryReference } from "./elementwise.ts";
+import { gemmForward, gemmProducts, matmulProducts } from "./matmul.ts";
+import { flat, indices, splitPart, transpose, type Rule } from "./movement.ts";
 import { averagePool, maxPool, poolTaps } from "./pool.ts";
+import { mapRows, rowOffsets, standardise } from "./rows.ts";
 
 export interface Value {
   readonly shape: readonly number[];
@@ -38,12 +41,47 @@ function listedTerms(n: GraphNode, x: Value, w: Value): ConvTerms {
 function pool(n: GraphNode, x: Value): Value {
   const kernel = ints(n, "kernel_shape") ?? [];
   const strides = ints(n, "strides") ?? kernel.map(() => 1);
-  const zeros = kernel.map(() => 0);
-  const output = kernel.map((k, d) => Math.floor(((x.shape[d + 2] ?? 0) - k) / (strides[d] ?? 1)) + 1);
-  const window = { kernel, strides, dilations: kernel.map(() => 1), padsBegin: zeros, padsEnd: zeros, output };
+  const pads = ints(n, "pads") ?? kernel.flatMap(() => [0, 0]);
+  const [padsBegin, padsEnd] = [pads.slice(0, kernel.length), pads.slice(kernel.length)];
+  const output = kernel.map((k, d) => {
+    const [size, stride, before] = [x.shape[d + 2] ?? 0, strides[d] ?? 1, padsBegin[d] ?? 0];
+    const steps = (size + before + (padsEnd[d] ?? 0) - k) / stride;
+    if (n.attributes.get("ceil_mode") !== 1) return Math.floor(steps) + 1;
+    // A window that would begin in the padding at the end is left out.
+    return Math.ceil(steps) * stride >= size + before ? Math.ceil(steps) : Math.ceil(steps) + 1;
+  });
+  const window = { kernel, strides, dilations: kernel.map(() => 1), padsBegin, padsEnd, output };
   const taps = poolTaps(x.shape, window);
-  const values = n.opType === "MaxPool" ? maxPool(x.data, taps).values : averagePool(x.data, taps, false);
+  const padded = n.attributes.get("count_include_pad") === 1;
+  const values = n.opType === "MaxPool" ? maxPool(x.data, taps).values : averagePool(x.data, taps, padded);
   return { shape: [...x.shape.slice(0, 2), ...output], data: Float64Array.from(values) };
+}
+
+/** An operator that moves the elements of one tensor. */
+function moved(x: Value, shape: readonly number[], rule: Rule): Value {
+  const data = indices(shape).map((out) => {
+    const source = rule(out);
+    return "value" in source ? source.value : (x.data[flat(x.shape, source.at)] ?? NaN);
+  });
+  return { shape, data: Float64Array.from(data) };
+}
+
+function broadcast(a: Value, b: Value, f: (a: number, b: number) => number): Value {
+  const rank = Math.max(a.shape.length, b.shape.length);
+  const padded = ({ shape }: Value) => [...Array<number>(rank - shape.length).fill(1), ...shape];
+  const [left, right] = [padded(a), padded(b)];
+  const shape = left.map((d, k) => (d === 1 ? (right[k] ?? 1) : d));
+  const [i, j] = [broadcastPositions(left, shape), broadcastPositions(right, shape)];
+  return { shape, data: Float64Array.from(i, (at, k) => f(a.data[at] ?? NaN, b.data[j[k] ?? -1] ?? NaN)) };
+}
+
+/** Parts of one size along an axis. */
+function split(n: GraphNode, x: Value): Value[] {
+  const axis = (n.attributes.get("axis") as number | undefined) ?? 0;
+  const size = (x.shape[axis] ?? 0) / n.outputs.length;
+  const shape = x.shape.map((d, k) => (k === axis ? size : d));
+  const sizes = n.outputs.map(() => size);
+  return n.outputs.map((_, part) => moved(x, shape, splitPart(axis, sizes, part)));
 }
 
 function compute(n: GraphNode, inputs: readonly Value[]): Value {
@@ -76,12 +114,30 @@ function compute(n: GraphNode, inputs: readonly Value[]): Value {
         return (v - (mean?.[c] ?? NaN)) * s + (bias?.[c] ?? NaN);
       });
     }
-    case "Relu":
-      return map((v) => Math.max(v, 0));
-    case "Sigmoid":
-      return map((v) => 1 / (1 + Math.exp(-v)));
-    case "Add":
-      return map((v, i) => v + (second?.data[i] ?? NaN));
+    case "MatMul": {
+      if (second === undefined) throw new Error(`${n.name} has one input`);
+      const products = matmulProducts(shape, second.shape);
+      return { shape: products.shape, data: gemmForward(products, x.data, second.data).values };
+    }
+    case "LayerNormalization": {
+      const epsilon = (n.attributes.get("epsilon") as number | undefined) ?? 1e-5;
+      const rows = rowOffsets(shape, [shape.length - 1]);
+      const scaled = (v: number, k: number) => v * (second?.data[k] ?? 1) + (third?.data[k] ?? 0);
+      return { shape, data: mapRows(x.data, rows, (row) => standardise(row, epsilon).map(scaled)) };
+    }
+    case "Transpose": {
+      const perm = ints(n, "perm") ?? [];
+      return moved(
+        x,
+        perm.map((axis) => shape[axis] ?? 0),
+        transpose(perm),
+      );
+    }
+    case "Reshape": {
+      const wanted = Array.from(second?.data ?? [], (d, k) => (d === 0 ? (shape[k] ?? 0) : d));
+      const rest = sizeOf(shape) / sizeOf(wanted.filter((d) => d !== -1));
+      return { shape: wanted.map((d) => (d === -1 ? rest : d)), data: x.data };
+    }
     case "MaxPool":
     case "AveragePool":
       return pool(n, x);
@@ -106,8 +162,13 @@ function compute(n: GraphNode, inputs: readonly Value[]): Value {
       const channels = inputs.reduce((sum, v) => sum + (v.shape[1] ?? 0), 0);
       return { shape: [batch, channels, ...shape.slice(2)], data: Float64Array.from(parts.flat()) };
     }
-    default:
+    default: {
+      const [one, two] = [unaryReference[n.opType], binaryReference[n.opType]];
+      const attributes = Object.fromEntries(n.attributes) as Record<string, number | string>;
+      if (one !== undefined) return map((v) => one(v, attributes));
+      if (two !== undefined && second !== undefined) return broadcast(x, second, two);
       throw new Error(`the interpreter does not know ${n.opType}`);
+    }
   }
 }
 
@@ -118,17 +179,13 @@ export function interpret(graph: Graph, given: ReadonlyMap<string, Value>): Map<
     if (!values.has(name)) values.set(name, { shape: t.shape, data: Float64Array.from(t.data) });
   }
   for (const n of graph.nodes) {
-    const [output = ""] = n.outputs;
-    if (values.has(output)) continue;
+    if (n.outputs.every((name) => values.has(name))) continue;
     const inputs = n.inputs.map((name) => values.get(name));
     if (inputs.some((v) => v === undefined)) continue; // before the values to start from
-    values.set(
-      output,
-      compute(
-        n,
-        inputs.flatMap((v) => v ?? []),
-      ),
-    );
+    const given = inputs.flatMap((v) => v ?? []);
+    const [x] = given;
+    const results = n.opType === "Split" && x !== undefined ? split(n, x) : [compute(n, given)];
+    results.forEach((result, k) => values.set(n.outputs[k] ?? "", result));
   }
   return values;
 }
