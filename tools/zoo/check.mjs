@@ -24,7 +24,7 @@ const { values: options, positionals } = parseArgs({
     adapter: { type: "string" },
     json: { type: "string" },
     forms: { type: "string", default: "unfolded,folded,dynamo,nchw,nhwc" },
-    splits: { type: "string", default: "unfolded=2,folded=1,dynamo=1,nchw=2,nhwc=0" },
+    splits: { type: "string", default: "unfolded=2,folded=1,dynamo=1,nchw=2,nhwc=1" },
   },
 });
 const [dir, ...wanted] = positionals;

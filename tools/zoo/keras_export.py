@@ -45,7 +45,6 @@ NETS = {
     # Biases with BatchNormalization behind them.
     "ResNet50": Net(("conv3_block2_2_conv", "conv5_block3_3_conv")),
     "DenseNet121": Net(("conv3_block3_2_conv", "pool4_conv")),
-    "EfficientNetB0": Net(("block3b_expand_conv", "top_conv"), scale=(50.0, 110.0)),
     # Fused blocks without depthwise convolutions.
     "EfficientNetV2B0": Net(("block2b_expand_conv", "top_conv"), options={"include_preprocessing": False}),
     "Xception": Net(("conv2d_1", "block14_sepconv2"), 96),
