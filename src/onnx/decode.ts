@@ -35,6 +35,7 @@ export function decodeModel(bytes: Uint8Array, external?: ExternalReader): OnnxM
 
 function decode(bytes: Uint8Array, external: ExternalReader | undefined): OnnxModel {
   const layout = layoutOf(bytes);
+  for (const field of layout.model) if (holds(field, MODEL.metadataProps)) checkWire(bytes, field);
   const header = onnx.ModelProto.decode(headerBytes(bytes, layout));
   const { opset, domains } = opsets(header.opsetImport);
   checkVersions(toNumber(header.irVersion), opset);
@@ -127,7 +128,13 @@ function checkVersions(ir: number, opset: number | undefined): asserts opset is 
   );
 }
 
+/** onnx-proto takes a known field for what it should be, whatever its wire type; who edits the file later does not. */
+function checkWire(bytes: Uint8Array, at: WireField): void {
+  for (const field of wireFields(bytes, at.value, at.end)) if (field.number === 0) return;
+}
+
 function readValueInfo(bytes: Uint8Array, at: WireField): OnnxValueInfo {
+  checkWire(bytes, at);
   const info = onnx.ValueInfoProto.decode(bytes.subarray(at.value, at.end));
   const tensor = info.type?.tensorType;
   if (!tensor) return { name: info.name, dataType: "none", dims: undefined };

@@ -3,7 +3,7 @@ import { UnbraidError } from "../errors.ts";
 import type { ExternalReader, OnnxAttribute, OnnxNode } from "./model.ts";
 import { ATTRIBUTE, ATTRIBUTE_TYPE as T, NODE, onnx, toNumber } from "./schema.ts";
 import { readTensor } from "./tensor.ts";
-import { holds, wireFields, withoutFields } from "./wire.ts";
+import { holds, WIRE, WireError, wireFields, withoutFields } from "./wire.ts";
 import type { WireField } from "./wire.ts";
 
 /** Heavy or newer than onnx-proto: tensors are read lazily, graphs and types stay in the file. */
@@ -28,6 +28,9 @@ export function readNode(
   const node = onnx.NodeProto.decode(withoutFields(bytes, at.value, at.end, new Set([NODE.attribute])));
   const attributes = new Map<string, OnnxAttribute>();
   for (const field of wireFields(bytes, at.value, at.end)) {
+    // onnx-proto takes a known field for what it should be, whatever its wire type; who edits the file later does not.
+    if (field.number <= NODE.attribute && field.wireType !== WIRE.bytes)
+      throw new WireError(field.start, 0, `field ${field.number} of a node has wire type ${field.wireType}`);
     if (!holds(field, NODE.attribute)) continue;
     const [name, attribute] = readAttribute(bytes, field, node.name || `${node.opType} at position ${index}`, external);
     attributes.set(name, attribute);

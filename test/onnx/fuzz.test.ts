@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { encodeNpy } from "../../src/cli/npy.ts";
 import { countNonFinite } from "../../src/engine/finite.ts";
 import { externalReader } from "../../src/files.ts";
-import type { OpenAdapter } from "../../src/gpu/adapters.ts";
+import type { OpenAdapter } from "../../src/gpu/dawn/adapters.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { operators } from "../../src/kernels/table.ts";
 import { temporaryFolder, unbraid, write } from "../cli/support.ts";
@@ -22,8 +22,8 @@ import { attempt, evaluate, inputsOf, smallEnough, type Attempt } from "./fuzz/a
 import { byteMutant, rangesOf, structureMutant } from "./fuzz/mutate.ts";
 import { demo, networks } from "./fuzz/networks.ts";
 
-/** Mutants of the narrowed demo model, of each smaller network, and of a file at full size: 20 200 together. */
-const COUNTS = { demo: 2000, small: 4500, full: 200 } as const;
+/** Mutants of the narrowed demo model, of each smaller network, and of a file at full size: 20 100 together. */
+const COUNTS = { demo: 2000, small: 4500, full: 100 } as const;
 /** One in so many of the mutants that could be planned differently is run. */
 const RUN_EVERY = 4;
 const LIMIT_MS = 1000;
@@ -44,15 +44,11 @@ interface Tally {
 /** Reads one mutant, within the limits of time and memory. */
 function read(bytes: Uint8Array, gradient: boolean, what: string): Attempt {
   using watch = watchAllocations();
-  const timed = (): [Attempt, number] => {
-    const start = performance.now();
-    const result = attempt(bytes, gradient, external);
-    return [result, performance.now() - start];
-  };
-  let [result, took] = timed();
-  // Once more where something else may have held the processor.
-  if (took > LIMIT_MS) [result, took] = timed();
-  expect(took, `${what}: ms`).toBeLessThan(LIMIT_MS);
+  // Time of the processor, not of the clock: something else may hold the machine.
+  const before = process.cpuUsage();
+  const result = attempt(bytes, gradient, external);
+  const { user, system } = process.cpuUsage(before);
+  expect((user + system) / 1000, `${what}: ms`).toBeLessThan(LIMIT_MS);
   expect(watch.largest(), `${what}: bytes allocated at once`).toBeLessThan(LIMIT_BYTES(bytes.length));
   return result;
 }
@@ -118,7 +114,7 @@ describe("mutants of networks", () => {
     expect(COUNTS.demo + (networks.length - 1) * COUNTS.small + COUNTS.full).toBeGreaterThanOrEqual(20_000);
   });
 
-  it.each(networks.map(({ name, bytes }, k) => [name, bytes, k] as const))("%s", async (name, bytes, k) => {
+  it.each(networks.map(({ name, bytes }, k) => [name, { bytes, k }] as const))("%s", async (_, { bytes, k }) => {
     const count = k === 0 ? COUNTS.demo : COUNTS.small;
     const tally = await fuzz(bytes, count, 100 + k, gpu);
     // The mutants reach beyond the outermost checks: all manner of errors, and many networks that still run.
@@ -137,7 +133,7 @@ describe("mutants of networks", () => {
   it.skipIf(sharedDir === undefined)("trained networks (skipped where ../shared is absent)", async () => {
     for (const [k, name] of ["cifar10-resnet20", "cifar10-resnet20-dynamo", "cifar100-bottleneck26"].entries()) {
       const bytes = new Uint8Array(readFileSync(`${sharedDir ?? ""}/models/${name}.onnx`));
-      const tally = await fuzz(bytes, 100, 300 + k, undefined);
+      const tally = await fuzz(bytes, 40, 300 + k, undefined);
       expect(tally.outcomes.size, name).toBeGreaterThan(6);
     }
   });
