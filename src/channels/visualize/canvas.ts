@@ -1,6 +1,6 @@
 /** A picture under ascent: three decorrelated planes of spectra, to RGB between 0 and 1, and gradients back. */
 import type { Random } from "../random.ts";
-import { FourierPlane } from "./fourier.ts";
+import type { FourierPlane } from "./fourier.ts";
 
 /**
  * Natural colours vary together: most in brightness, less from blue to yellow, least from green to magenta (Ruderman,
