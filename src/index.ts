@@ -64,14 +64,26 @@ export { Gpu } from "./gpu/gpu.ts";
 export { AverageRelevance, meanTapSums, relevanceVector, type ArvForm } from "./relevance/arv.ts";
 export { listDigest, type ListedImage } from "./relevance/digest.ts";
 export { DEFAULT_FOLDS, evidenceFolds, foldOf, foldsOf, MAX_FOLDS, type EvidenceFolds } from "./relevance/folds.ts";
-export { assertSameStudy, assertStudyMatches, mergeSets, mergeStudies } from "./relevance/merge.ts";
-export { RelevancePass, type PassOptions, type PassResult } from "./relevance/pass.ts";
+export { addSet, assertSameSet, assertSameStudy, assertStudyMatches, mergeSets } from "./relevance/merge.ts";
+export {
+  RelevancePass,
+  type LayerResult,
+  type PassOptions,
+  type PassResult,
+  type StudiedLayer,
+} from "./relevance/pass.ts";
 export { runStudy, type ImageBatch, type StudyProgress, type StudyRun } from "./relevance/run-study.ts";
 export { decodeStudy, encodeStudy, STUDY_FORMAT_VERSION, studiesEqual } from "./relevance/study-file.ts";
-export { firstOf, selectLayer, type StudySet } from "./relevance/study-set.ts";
+export { createSet, firstOf, selectLayer, type CommonMeta, type StudySet } from "./relevance/study-set.ts";
 export { studyLayer } from "./relevance/study-layer.ts";
 export {
   accumulate,
+  accumulateSet,
+  type BatchImages,
+  type LayerBatch,
+  type StudyBatch,
+} from "./relevance/accumulate.ts";
+export {
   accumulatorBytes,
   countsOf,
   createStudy,
@@ -80,13 +92,14 @@ export {
   tapSumsOf,
   type SkippedImage,
   type Study,
-  type StudyBatch,
   type StudyLayer,
   type StudyMeta,
 } from "./relevance/study.ts";
 
 // Polysemantic channels: finding, splitting, verifying.
-export { findPairs, pairsCsv, type Findings, type FindOptions, type Pair } from "./channels/find.ts";
+export type { Significance } from "./channels/calibrate.ts";
+export { findPairs, type Decision, type Findings, type FindOptions, type Pair } from "./channels/find.ts";
+export { pairsCsv, type LayerFindings } from "./channels/pairs-csv.ts";
 export { splitWeights, type Parts } from "./channels/parts.ts";
 export { ResponsePass, type ResponseOptions } from "./channels/responses.ts";
 export { chooseOfficialRho, chooseRho, RHOS, threeFolds, type Folds, type RhoChoice } from "./channels/rho.ts";

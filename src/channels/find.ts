@@ -3,6 +3,8 @@ import { UnbraidError } from "../errors.ts";
 import { AverageRelevance } from "../relevance/arv.ts";
 import { countsOf, imagesOf } from "../relevance/study.ts";
 import type { Study } from "../relevance/study.ts";
+import { calibrate, LEAST_FOLDS, RandomPairs } from "./calibrate.ts";
+import type { ChannelPair, NullCosines, Significance } from "./calibrate.ts";
 import { cosine, officialCosine } from "./cosine.ts";
 
 export interface FindOptions {
@@ -10,17 +12,16 @@ export interface FindOptions {
   readonly tau: number;
   /** Share of a class's images on which a channel must be important to be relevant for it. Default 0.75. */
   readonly p?: number;
-  /** Pairs have 0 <= cosine < gamma. Default 0.5. */
+  /** Pairs have 0 <= cosine < gamma. Unless it is given the study's own nulls decide (docs/find.md). */
   readonly gamma?: number;
-  /** Counts, ARVs and cosines in the original's float16 steps. */
+  /** Share of false ones among the pairs found significant. Default 0.05. */
+  readonly fdr?: number;
+  /** Counts, ARVs and cosines in the original's float16 steps, and its gamma of 0.5. */
   readonly compat?: "official";
 }
 
 /** A channel and two of its classes; indices from 0, class1 < class2. */
-export interface Pair {
-  readonly channel: number;
-  readonly class1: number;
-  readonly class2: number;
+export interface Pair extends ChannelPair {
   /** NaN among the undefined. */
   readonly cosine: number;
   /** Images on which the channel is important, of images of the class. */
@@ -30,6 +31,19 @@ export interface Pair {
   readonly images2: number;
   /** Compat: a float16 overflowed, so that the cosine means nothing (the original lists the pair all the same). */
   readonly overflow: boolean;
+  /** Share of random pairs of classes, of any channel of the layer, whose cosine is as low. */
+  readonly randomPlace: number;
+  /** null where the study holds no null for the pair: fewer than 4 folds, a class with a fold without images. */
+  readonly significance: Significance | null;
+}
+
+/** How `pairs` were chosen among the candidates. */
+export interface Decision {
+  /** "gamma": cosine below the threshold. "calibrated": significantly so, and unlike beyond noise; cosine at least 0. */
+  readonly rule: "gamma" | "calibrated";
+  /** gamma, or the median cosine of random pairs. */
+  readonly threshold: number;
+  readonly fdr: number;
 }
 
 export interface Findings {
@@ -41,51 +55,105 @@ export interface Findings {
   readonly relevant: readonly (readonly number[])[];
   /** Pairs of relevant classes of a channel, whatever their cosine. */
   readonly candidates: number;
+  /** Those of them that have a cosine, in the order of `pairs`. */
+  readonly candidatePairs: readonly Pair[];
+  readonly decision: Decision;
+  /** Cosines of random pairs of classes, and the share of them below the threshold. */
+  readonly randomPairs: NullCosines & { readonly below: number };
+  /** Cosines of half-splits of one class, likewise; null for a study with fewer than 4 folds. */
+  readonly sameClass: (NullCosines & { readonly below: number }) | null;
 }
 
+/** The original's. */
+export const DEFAULT_GAMMA = 0.5;
+const DEFAULT_FDR = 0.05;
+
 /**
- * The gamma-polysemantic channels of a study, with their pairs of classes.
+ * The polysemantic channels of a study, with their pairs of classes.
  * @throws UnbraidError STUDY_TAU when the study was not made with this tau; OPTION_RANGE
  */
 export function findPairs(study: Study, options: FindOptions): Findings {
   const p = inRange("p", options.p ?? 0.75, 0, 1);
-  const gamma = inRange("gamma", options.gamma ?? 0.5, 0, Infinity);
+  const fdr = inRange("fdr", options.fdr ?? DEFAULT_FDR, 0, 1);
+  const gamma = options.gamma === undefined ? undefined : inRange("gamma", options.gamma, 0, Infinity);
   const official = options.compat === "official";
   const relevant = relevantClasses(study, tauIndex(study, options.tau), p, official);
-  const arvs = new AverageRelevance(study);
-  const counts = study.meta.classes.map((_, t) =>
-    countsOf(study, official ? "half" : "exact", tauIndex(study, options.tau), t),
-  );
-  const pairs: Pair[] = [];
-  const undefinedPairs: Pair[] = [];
-  let candidates = 0;
-
-  relevant.forEach((classes, channel) => {
-    if (classes.length < 2) return;
-    const vectors = classes.map((t) => arvs.vector(channel, t, official ? "official" : "oriented"));
-    for (const [a, class1] of classes.entries())
-      for (const [b, class2] of classes.entries()) {
-        const [v1, v2] = [vectors[a], vectors[b]];
-        if (a >= b || v1 === undefined || v2 === undefined) continue;
-        candidates++;
-        const measured = official ? officialCosine(v1, v2) : { cosine: cosine(v1, v2), overflow: false };
-        const pair = {
-          channel,
-          class1,
-          class2,
-          ...measured,
-          count1: counts[class1]?.[channel] ?? 0,
-          images1: imagesOf(study, class1),
-          count2: counts[class2]?.[channel] ?? 0,
-          images2: imagesOf(study, class2),
-        };
-        if (!Number.isFinite(pair.cosine)) undefinedPairs.push(pair);
-        else if (pair.cosine >= 0 && pair.cosine < gamma) pairs.push(pair);
-      }
-  });
+  const random = new RandomPairs(study);
+  const decision = decide(study, random, { gamma, fdr, official });
+  const measured = candidatesOf(study, relevant, tauIndex(study, options.tau), official);
+  const defined = measured.filter(({ cosine }) => Number.isFinite(cosine));
+  const { threshold } = decision;
+  const calibration = calibrate({ study, candidates: defined, relevant, threshold, fdr });
   // Array.sort is stable, and pairs were made in the order of channel, class1, class2.
-  pairs.sort((a, b) => b.cosine - a.cosine);
-  return { pairs, undefinedPairs, relevant, candidates };
+  const candidatePairs = defined
+    .map((pair, k): Pair => ({
+      ...pair,
+      randomPlace: random.place(pair.cosine),
+      significance: calibration?.pairs[k] ?? null,
+    }))
+    .sort((a, b) => b.cosine - a.cosine);
+  const isFound =
+    decision.rule === "gamma"
+      ? ({ cosine }: Pair): boolean => cosine >= 0 && cosine < threshold
+      : ({ cosine, significance }: Pair): boolean => cosine >= 0 && significance?.significant === true;
+  return {
+    pairs: candidatePairs.filter(isFound),
+    undefinedPairs: measured
+      .filter(({ cosine }) => !Number.isFinite(cosine))
+      .map((pair) => ({ ...pair, randomPlace: NaN, significance: null })),
+    relevant,
+    candidates: measured.length,
+    candidatePairs,
+    decision,
+    randomPairs: { ...random.summary, below: random.below(threshold) },
+    sameClass: calibration === undefined ? null : { ...calibration.sameClass, below: calibration.sameClassBelow },
+  };
+}
+
+function decide(
+  study: Study,
+  random: RandomPairs,
+  { gamma, fdr, official }: { gamma: number | undefined; fdr: number; official: boolean },
+): Decision {
+  if (gamma !== undefined || official || study.meta.folds < LEAST_FOLDS)
+    return { rule: "gamma", threshold: gamma ?? DEFAULT_GAMMA, fdr };
+  const { n, median } = random.summary;
+  return { rule: "calibrated", threshold: n === 0 ? DEFAULT_GAMMA : median, fdr };
+}
+
+type Measured = Omit<Pair, "randomPlace" | "significance">;
+
+/** Pairs of relevant classes with their cosines. */
+function candidatesOf(
+  study: Study,
+  relevant: readonly (readonly number[])[],
+  tau: number,
+  official: boolean,
+): Measured[] {
+  const arvs = new AverageRelevance(study);
+  const counts = study.meta.classes.map((_, t) => countsOf(study, official ? "half" : "exact", tau, t));
+  return relevant.flatMap((classes, channel) => {
+    if (classes.length < 2) return [];
+    const vectors = classes.map((t) => arvs.vector(channel, t, official ? "official" : "oriented"));
+    return classes.flatMap((class1, a) =>
+      classes.flatMap((class2, b): Measured[] => {
+        const [v1, v2] = [vectors[a], vectors[b]];
+        if (a >= b || v1 === undefined || v2 === undefined) return [];
+        return [
+          {
+            channel,
+            class1,
+            class2,
+            ...(official ? officialCosine(v1, v2) : { cosine: cosine(v1, v2), overflow: false }),
+            count1: counts[class1]?.[channel] ?? 0,
+            images1: imagesOf(study, class1),
+            count2: counts[class2]?.[channel] ?? 0,
+            images2: imagesOf(study, class2),
+          },
+        ];
+      }),
+    );
+  });
 }
 
 /** [C] classes t with count >= p N_t. */
@@ -125,19 +193,3 @@ function inRange(name: string, value: number, least: number, most: number): numb
     `Pass --${name} in that range.`,
   );
 }
-
-/** The pairs as CSV (RFC 4180, line feeds): the original's columns, then names, counts and images. */
-export function pairsCsv(study: Study, pairs: readonly Pair[]): string {
-  const name = (t: number): string => quoted(study.meta.classes[t] ?? "");
-  const header =
-    "channel,class1,class2,cosine_similarity,class1_name,class2_name,important1,images1,important2,images2";
-  const rows = pairs.map((q) =>
-    [
-      ...[q.channel, q.class1, q.class2, q.cosine, name(q.class1), name(q.class2)],
-      ...[q.count1, q.images1, q.count2, q.images2],
-    ].join(","),
-  );
-  return [header, ...rows, ""].join("\n");
-}
-
-const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);

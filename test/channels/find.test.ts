@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { findPairs, pairsCsv } from "../../src/channels/find.ts";
+import { findPairs } from "../../src/channels/find.ts";
+import { pairsCsv } from "../../src/channels/pairs-csv.ts";
 import { sharedInputsStudy } from "./vectors.ts";
 
 /** 4 images a class; channel 0 is important on all, channel 1 on none (its relevance is a hundredth). */
@@ -126,9 +127,10 @@ describe("findPairs", () => {
       [1, 0],
       [0.6, 0.8],
     ]);
-    const csv = pairsCsv(s, findPairs(s, { tau: 0.03, gamma: 0.7 }).pairs).split("\n");
+    const findings = findPairs(s, { tau: 0.03, gamma: 0.7 });
+    const csv = pairsCsv([{ study: s, findings, listed: findings.pairs }]).split("\n");
     expect(csv[0]?.startsWith("channel,class1,class2,cosine_similarity,")).toBe(true);
-    expect(csv[1]).toMatch(/^0,0,1,0\.[56]\d*,"class ""0"", first",class 1,4,4,4,4$/);
+    expect(csv[1]).toMatch(/^0,0,1,0\.[56]\d*,"class ""0"", first",class 1,4,4,4,4,,,1,,,,,,$/);
     expect(csv.slice(2)).toEqual([""]);
   });
 });
