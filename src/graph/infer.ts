@@ -6,6 +6,9 @@
 import { UnbraidError } from "../errors.ts";
 import type { Graph, GraphInput, GraphNode, HostTensor, InferRule, ShapedGraph, ValueInfo } from "./graph.ts";
 
+/** Elements of a tensor that a kernel can index with 32 bits. */
+const MAX_ELEMENTS = 2 ** 32 - 1;
+
 /** The names of an operator that this table has no rule for, with the nodes that need it. */
 export interface Unsupported {
   readonly node: string;
@@ -84,6 +87,15 @@ function checkedShape(input: GraphInput, shapes: ReadonlyMap<string, readonly nu
       "INPUT_SHAPE",
       `input "${input.name}" is declared as ${declared}, given ${shape?.join("x") ?? "nothing"}`,
       "Give the input the declared shape (for images: --resize and --crop).",
+    );
+  }
+  const elements = shape.reduce((n, d) => n * Math.max(d, 1), 1);
+  if (!shape.every((d) => Number.isInteger(d) && d >= 0) || elements > MAX_ELEMENTS) {
+    throw new UnbraidError(
+      "input",
+      "INPUT_SHAPE",
+      `input "${input.name}" of shape ${shape.join("x")} has ${elements} elements; kernels count whole numbers up to ${MAX_ELEMENTS}`,
+      "Use a smaller batch or image size.",
     );
   }
   return shape;

@@ -76,8 +76,9 @@ export function readSparseTensor(bytes: Uint8Array, start: number, end: number):
 }
 
 function elements(name: string, dims: readonly number[]): number {
-  const size = dims.reduce((n, d) => n * d, 1);
-  if (dims.every((d) => d >= 0 && d < MAX_INT) && size < MAX_INT) return size;
+  // A zero must not hide an overflow of the others.
+  const most = dims.reduce((n, d) => n * Math.max(d, 1), 1);
+  if (dims.every((d) => d >= 0 && d < MAX_INT) && most < MAX_INT) return dims.reduce((n, d) => n * d, 1);
   throw new UnbraidError(
     "model",
     "TENSOR_DIMS",
