@@ -15,7 +15,7 @@ export function usageError(code: string, message: string, remedy: string): Unbra
 }
 
 /** Options whose values are files that are written. */
-const OUTPUTS = new Set(["out", "csv", "output"]);
+const OUTPUTS = new Set(["npz", "out", "csv", "npy", "output"]);
 
 export class Arguments {
   readonly positionals: readonly string[];

@@ -136,21 +136,49 @@ const malformed = (name: string, why: string): UnbraidError =>
 
 /** The bytes of a file, version 1.0, little-endian, C order: float32, int64 or bool. */
 export function encodeNpy({ type, shape, data }: HostTensor): Uint8Array {
-  const [descr, bytes] = type === "float32" ? ["<f4", 4] : type === "int64" ? ["<i8", 8] : ["|b1", 1];
+  const [descr, size] = type === "float32" ? ["<f4", 4] : type === "int64" ? ["<i8", 8] : ["|b1", 1];
+  const bytes = new Uint8Array(data.length * size);
+  const view = new DataView(bytes.buffer);
+  data.forEach((value, k) => {
+    if (type === "float32") view.setFloat32(4 * k, value, true);
+    else if (type === "int64") view.setBigInt64(8 * k, BigInt(Math.trunc(value)), true);
+    else view.setUint8(k, value === 0 ? 0 : 1);
+  });
+  return npyFile(descr, shape, bytes);
+}
+
+/** float64. */
+export function encodeNpyFloat64(shape: readonly number[], data: ArrayLike<number>): Uint8Array {
+  const bytes = new Uint8Array(8 * data.length);
+  const view = new DataView(bytes.buffer);
+  for (let k = 0; k < data.length; k++) view.setFloat64(8 * k, data[k] ?? 0, true);
+  return npyFile("<f8", shape, bytes);
+}
+
+/** A list of texts, as NumPy keeps them: so many UTF-32 characters each, the rest zeros. */
+export function encodeNpyText(texts: readonly string[]): Uint8Array {
+  const points = texts.map((t) => Array.from(t, (c) => c.codePointAt(0) ?? 0));
+  const width = Math.max(1, ...points.map((p) => p.length));
+  const bytes = new Uint8Array(4 * width * texts.length);
+  const view = new DataView(bytes.buffer);
+  points.forEach((list, row) => {
+    list.forEach((point, k) => {
+      view.setUint32(4 * (row * width + k), point, true);
+    });
+  });
+  return npyFile(`<U${width}`, [texts.length], bytes);
+}
+
+function npyFile(descr: string, shape: readonly number[], bytes: Uint8Array): Uint8Array {
   const dims = shape.length === 1 ? `${shape[0] ?? 0},` : shape.join(", ");
   const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${dims}), }`;
   // The data begins at a multiple of 64 bytes, and the header ends in a line feed.
   const length = Math.ceil((10 + text.length + 1) / 64) * 64;
-  const file = new Uint8Array(length + data.length * bytes);
-  const view = new DataView(file.buffer);
+  const file = new Uint8Array(length + bytes.length);
   file.set(Buffer.from(MAGIC, "latin1"));
   file.set([1, 0], 6);
-  view.setUint16(8, length - 10, true);
+  new DataView(file.buffer).setUint16(8, length - 10, true);
   file.set(Buffer.from(`${text.padEnd(length - 11)}\n`, "latin1"), 10);
-  data.forEach((value, k) => {
-    if (type === "float32") view.setFloat32(length + 4 * k, value, true);
-    else if (type === "int64") view.setBigInt64(length + 8 * k, BigInt(Math.trunc(value)), true);
-    else view.setUint8(length + k, value === 0 ? 0 : 1);
-  });
+  file.set(bytes, length);
   return file;
 }
