@@ -1,5 +1,11 @@
 // Tap sums of a layer's input, S[n, i, k] = sum over output positions p of x[n, i, s p + d k - pad], zero outside the
-// image (METHOD.md B, "One pass finds"). A lane computes one of them: rows first, then the rows' sums.
+// image (METHOD.md B, "One pass finds"). Three ways: loads decide (on software adapters above all), and most kernels are
+// of one tap or of 3x3 ones, whose sums one lane can gather while it reads each element once, four at a time.
+//   main:  any kernel; a lane a tap, rows first, then the rows' sums.
+//   point: one tap, horizontal stride a power of two; a lane a plane, in blocks of 16 loads.
+//   small: up to 3x3 taps, strides powers of two; a lane a plane, rows first, then the rows' sums.
+
+override LANES: u32 = 8;
 
 struct Params {
   images: u32, channels: u32, height: u32, width: u32,
@@ -9,16 +15,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> sums: array<f32>;
 
-@compute @workgroup_size(8)
+@compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let index = ((group.z * groups.y + group.y) * groups.x + group.x) * 8u + lane;
+  let index = ((group.z * groups.y + group.y) * groups.x + group.x) * LANES + lane;
   let taps = params.kernelHeight * params.kernelWidth;
   if (index >= params.images * params.channels * taps) {
     return;
@@ -37,10 +43,102 @@ fn main(
     for (var ox = 0u; ox < params.outWidth; ox++) {
       let x = i32(ox * params.strideX + kx * params.dilationX) - params.padLeft;
       if (x >= 0 && x < i32(params.width)) {
-        rowSum += input[row + u32(x)];
+        let element = row + u32(x);
+        rowSum += input[element / 4u][element % 4u];
       }
     }
     sum += rowSum;
   }
   sums[index] = sum;
+}
+
+// Which of `at`, positions in the padded image counted from a tap's first one, the tap's stride meets.
+fn met(at: vec4i, stride: u32, count: u32) -> vec4<bool> {
+  return (at >= vec4i()) & (at < vec4i(i32(count * stride))) & ((at & vec4i(i32(stride - 1u))) == vec4i());
+}
+
+fn across(v: vec4f) -> f32 {
+  return (v.x + v.y) + (v.z + v.w);
+}
+
+@compute @workgroup_size(LANES)
+fn point(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = ((group.z * groups.y + group.y) * groups.x + group.x) * LANES + lane;
+  if (index >= params.images * params.channels) {
+    return;
+  }
+  let plane = index * params.height * params.width;
+  var sum = vec4f();
+  for (var oy = 0u; oy < params.outHeight; oy++) {
+    let y = i32(oy * params.strideY) - params.padTop;
+    if (y < 0 || y >= i32(params.height)) {
+      continue;
+    }
+    let row = plane + u32(y) * params.width;
+    let fours = (row + params.width + 3u) / 4u;
+    var at = row / 4u;
+    while (at < fours) {
+      let blockEnd = min(at + 16u, fours);
+      var block = vec4f();
+      for (; at < blockEnd; at++) {
+        let x = vec4i(i32(4u * at) - i32(row)) + vec4i(0, 1, 2, 3);
+        let inside = (x >= vec4i()) & (x < vec4i(i32(params.width)));
+        block = select(block, block + input[at], inside & met(x + params.padLeft, params.strideX, params.outWidth));
+      }
+      sum += block;
+    }
+  }
+  sums[index] = across(sum);
+}
+
+@compute @workgroup_size(LANES)
+fn small(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = ((group.z * groups.y + group.y) * groups.x + group.x) * LANES + lane;
+  if (index >= params.images * params.channels) {
+    return;
+  }
+  let plane = index * params.height * params.width;
+  let apart = i32(params.dilationX);
+  // Of the taps of the kernel's first row, second and third.
+  var first = vec3f();
+  var second = vec3f();
+  var third = vec3f();
+  for (var y = 0; y < i32(params.height); y++) {
+    let rowsOfTaps = met(vec4i(y + params.padTop) - vec4i(0, 1, 2, 3) * i32(params.dilationY), params.strideY, params.outHeight);
+    if (!any(rowsOfTaps.xyz)) {
+      continue;
+    }
+    let row = plane + u32(y) * params.width;
+    let fours = (row + params.width + 3u) / 4u;
+    var left = vec4f();
+    var middle = vec4f();
+    var right = vec4f();
+    for (var at = row / 4u; at < fours; at++) {
+      let x = vec4i(i32(4u * at) - i32(row)) + vec4i(0, 1, 2, 3);
+      let inside = (x >= vec4i()) & (x < vec4i(i32(params.width)));
+      let value = select(vec4f(), input[at], inside);
+      let start = x + params.padLeft;
+      left = select(left, left + value, met(start, params.strideX, params.outWidth));
+      middle = select(middle, middle + value, met(start - apart, params.strideX, params.outWidth));
+      right = select(right, right + value, met(start - 2 * apart, params.strideX, params.outWidth));
+    }
+    let rowSums = vec3f(across(left), across(middle), across(right));
+    first = select(first, first + rowSums, rowsOfTaps.x);
+    second = select(second, second + rowSums, rowsOfTaps.y);
+    third = select(third, third + rowSums, rowsOfTaps.z);
+  }
+  let all = array<vec3f, 3>(first, second, third);
+  for (var ky = 0u; ky < params.kernelHeight; ky++) {
+    for (var kx = 0u; kx < params.kernelWidth; kx++) {
+      sums[(index * params.kernelHeight + ky) * params.kernelWidth + kx] = all[ky][kx];
+    }
+  }
 }

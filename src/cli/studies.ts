@@ -1,8 +1,8 @@
 /** Study files and the options that go with them. */
 import { UnbraidError } from "../errors.ts";
-import { isComplete, type Study } from "../relevance/study.ts";
+import { accumulatorBytes, isComplete, tapsOf, type Study } from "../relevance/study.ts";
 import { decodeStudy } from "../relevance/study-file.ts";
-import { selectLayer, type StudySet } from "../relevance/study-set.ts";
+import { firstOf, selectLayer, type StudySet } from "../relevance/study-set.ts";
 import { usageError, type Arguments } from "./arguments.ts";
 import type { Context } from "./context.ts";
 import { whyUnreadable } from "../files.ts";
@@ -29,6 +29,21 @@ export function readStudy(path: string): StudySet {
     throw new UnbraidError(error.kind, error.code, `${path}: ${error.message}`, error.remedy, { cause: error });
   }
 }
+
+/** For people: a layer by its name, several by their number. */
+export const showLayers = ({ studies }: StudySet): string =>
+  studies.length === 1 ? firstOf({ studies }).meta.layer.name : `${studies.length} layers`;
+
+/** For JSON: one of a study's layers. */
+export const layerSummary = (study: Study) => {
+  const { layer } = study.meta;
+  return {
+    name: layer.name,
+    channels: layer.outChannels,
+    tap_sums: layer.inChannels * tapsOf(layer),
+    accumulator_bytes: accumulatorBytes(study),
+  };
+};
 
 /** The paper's tau. */
 export const DEFAULT_TAU = 0.03;

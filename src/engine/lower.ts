@@ -28,8 +28,15 @@ function lowering(builder: PlanBuilder, node: GraphNode): Lowering {
   };
 }
 
-/** Forward: every node that `wanted` needs. Nodes whose outputs are known only stand there for gradients. */
-export function lowerForward(builder: PlanBuilder, wanted: Iterable<string>): void {
+/**
+ * Forward: every node that `wanted` needs. Nodes whose outputs are known only stand there for gradients.
+ * @param made told of every value when its dispatches stand, those that no node makes first
+ */
+export function lowerForward(
+  builder: PlanBuilder,
+  wanted: ReadonlySet<string>,
+  made: (name: string) => void = () => undefined,
+): void {
   const known = (name: string): boolean => name === "" || builder.graph.values.get(name)?.value !== undefined;
   const nodes = neededNodes(builder.graph, wanted).filter((n) => !n.outputs.every(known));
   const hostOnly = nodes.filter((n) => operators.get(n.opType)?.forward === undefined);
@@ -42,7 +49,12 @@ export function lowerForward(builder: PlanBuilder, wanted: Iterable<string>): vo
       "Export the model with fixed shapes, or simplify it (constant folding).",
     );
   }
-  for (const node of nodes) operators.get(node.opType)?.forward?.(lowering(builder, node));
+  const byNodes = new Set(nodes.flatMap((n) => n.outputs));
+  for (const name of wanted) if (!byNodes.has(name)) made(name);
+  for (const node of nodes) {
+    operators.get(node.opType)?.forward?.(lowering(builder, node));
+    node.outputs.forEach(made);
+  }
 }
 
 /** Values that depend on any of `sources`, these included. */
@@ -58,6 +70,7 @@ function dependents(graph: ShapedGraph, sources: Iterable<string>): Set<string> 
 /**
  * Backward: d (sum of seed * of) / d each of `wrt`, no further back than needed.
  * @param seed device tensor shaped like `of`
+ * @param made told of each gradient asked for, in the order in which they are made, when its dispatches stand
  * @throws UnbraidError GRADIENT_NONE where `of` does not depend on a value asked for; GRADIENT_UNSUPPORTED, listing all
  * nodes in between whose operator has no gradient
  */
@@ -66,6 +79,7 @@ export function lowerGradient(
   of: string,
   seed: DeviceTensor,
   wrt: readonly string[],
+  made: (name: string, gradient: DeviceTensor) => void = () => undefined,
 ): Map<string, DeviceTensor> {
   const { graph } = builder;
   const carries = dependents(graph, wrt);
@@ -95,7 +109,9 @@ export function lowerGradient(
     const gradients = node.outputs.map((o) => (o === "" ? undefined : total(o)));
     node.outputs.forEach((o, k) => {
       const g = gradients[k];
-      if (g !== undefined && wanted.has(o)) found.set(o, g);
+      if (g === undefined || !wanted.has(o)) return;
+      found.set(o, g);
+      made(o, g);
     });
     if (gradients.every((g) => g === undefined)) continue;
     const given = new Map<number, DeviceTensor>();
@@ -127,7 +143,8 @@ export function lowerGradient(
     }
   }
   for (const name of wrt) {
-    const g = found.get(name) ?? total(name);
+    if (found.has(name)) continue;
+    const g = total(name);
     if (g === undefined) {
       const how = dependents(graph, [name]).has(of) ? " but through integers, comparisons or sizes" : "";
       throw new UnbraidError(
@@ -138,6 +155,7 @@ export function lowerGradient(
       );
     }
     found.set(name, g);
+    made(name, g);
   }
   return found;
 }

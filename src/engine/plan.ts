@@ -10,13 +10,13 @@ import { PlanBuilder, type SlotKind } from "./builder.ts";
 import { lowerForward, lowerGradient } from "./lower.ts";
 import { assignBuffers, largestLiveSet, type Lifetime } from "./memory.ts";
 
-/** What a caller may add to a plan: its own dispatches, run after the network's in the same submission. */
+/** What a caller may add to a plan: its own dispatches, run in the same submission. */
 export interface Extension {
   /** As in Lowering. */
   readonly subgroups: number;
   /** A value of the graph; it must be among the request's `outputs`, `wrt` or `visible`. */
   value(name: string): DeviceTensor;
-  /** The gradient with regard to a value among `wrt`. */
+  /** The gradient with regard to a value among `wrt`, once it is made. */
   gradient(name: string): DeviceTensor;
   /** A buffer that the host fills before each run. */
   input(name: string, shape: readonly number[]): DeviceTensor;
@@ -45,7 +45,16 @@ export interface PlanRequest {
   /** Gradients of sum(seed * of); `seed` is an input named by `seedName(of)`. Read back under `gradientName(value)`. */
   readonly gradient?: { readonly of: string; readonly wrt: readonly string[]; readonly read?: boolean };
   readonly beside?: Beside;
+  /** Adds dispatches after the network's: all that they read keeps its memory to the end. */
   readonly extend?: (extension: Extension) => void;
+  /**
+   * Adds dispatches right behind those that make a value, or a gradient of `gradient.wrt`: what is consumed as it is made
+   * gives its memory back. Called for each value that is visible (outputs, `wrt`, `visible`), then for each gradient.
+   */
+  readonly follow?: {
+    readonly value?: (name: string, extension: Extension) => void;
+    readonly gradient?: (name: string, extension: Extension) => void;
+  };
 }
 
 export const seedName = (of: string): string => `seed of ${of}`;
@@ -118,18 +127,34 @@ export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Pla
   if (request.gradient) checkTypes(shaped, [request.gradient.of, ...wrt]);
   const paths = withConstantPaths(shaped, whole, wrt);
   const builder = new PlanBuilder(foldBatchNorm(paths.graph, new Set([...visible, ...paths.onPath])), subgroups);
-  lowerForward(builder, visible);
+  const gradients = new Map<string, DeviceTensor>();
+  const extension = extensionOf(builder, visible, gradients);
+  const { follow } = request;
+  lowerForward(builder, visible, (name) => {
+    if (visible.has(name)) follow?.value?.(name, extension);
+  });
   for (const name of request.outputs) builder.keep(name, builder.value(name));
 
-  let gradients = new Map<string, DeviceTensor>();
   if (request.gradient) {
     const { of, read } = request.gradient;
     const seed = builder.input(seedName(of), builder.value(of).shape);
-    gradients = lowerGradient(builder, of, seed, wrt);
+    lowerGradient(builder, of, seed, wrt, (name, g) => {
+      gradients.set(name, g);
+      follow?.gradient?.(name, extension);
+    });
     if (read !== false) for (const [name, g] of gradients) builder.keep(gradientName(name), g);
   }
-  request.extend?.({
-    subgroups,
+  request.extend?.(extension);
+  return finish(builder);
+}
+
+function extensionOf(
+  builder: PlanBuilder,
+  visible: ReadonlySet<string>,
+  gradients: ReadonlyMap<string, DeviceTensor>,
+): Extension {
+  return {
+    subgroups: builder.subgroups,
     value: (name) => {
       invariant(visible.has(name), `${name} is used by an extension, but not visible`);
       return builder.value(name);
@@ -150,8 +175,7 @@ export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Pla
     dispatch: (call) => {
       builder.dispatch(call);
     },
-  });
-  return finish(builder);
+  };
 }
 
 function checkTypes(shaped: ShapedGraph, names: readonly string[]): void {

@@ -1,6 +1,6 @@
 /** The Conv layers of a network: what users call them, their sizes, and whether each can be split. */
 import { UnbraidError } from "../errors.ts";
-import { batchNormScale } from "./fold-batchnorm.ts";
+import { batchNormScale, foldedNorm } from "./fold-batchnorm.ts";
 import type { GraphNode, HostTensor, ShapedGraph } from "./graph.ts";
 import { nearest } from "./names.ts";
 
@@ -24,6 +24,8 @@ export interface ConvLayer {
   readonly bias: HostTensor | undefined;
   /** [C] -1 where an unfolded BatchNormalization follows whose scale is negative, else 1 (METHOD.md B). */
   readonly sign: Int8Array;
+  /** An unfolded BatchNormalization that can be merged: what it writes, and the bias [C] that the Conv would then have. */
+  readonly norm: { readonly output: string; readonly bias: HostTensor } | undefined;
   readonly splittable: boolean;
   /** Why not; "" where it can. */
   readonly why: string;
@@ -122,6 +124,7 @@ function describe(graph: ShapedGraph, node: GraphNode): ConvLayer {
     weights,
     bias: bias?.value,
     sign: signs(graph, output, weightShape[0] ?? 0),
+    norm: foldedNorm(graph, output),
     splittable: why === "",
     why,
   };

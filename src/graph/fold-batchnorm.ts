@@ -42,6 +42,23 @@ export function foldBatchNorm(graph: ShapedGraph, visible: ReadonlySet<string>):
   return { ...graph, nodes, constants, values };
 }
 
+/**
+ * The BatchNormalization that `foldBatchNorm` can merge into the Conv that writes `output`: what it writes, and the bias
+ * [C] that the Conv then has. undefined where there is none.
+ */
+export function foldedNorm(
+  graph: ShapedGraph,
+  output: string,
+): { readonly output: string; readonly bias: HostTensor } | undefined {
+  const reading = graph.nodes.filter((n) => n.inputs.includes(output));
+  const conv = graph.nodes.find((n) => n.outputs.includes(output));
+  const [bn] = reading;
+  if (conv?.opType !== "Conv" || bn?.opType !== "BatchNormalization" || bn.inputs[0] !== output) return undefined;
+  if (readers(graph).get(output) !== 1) return undefined;
+  const folded = foldedOnce(graph, conv, bn);
+  return folded && { output: bn.outputs[0] ?? "", bias: folded.bias };
+}
+
 /** The per-channel scale s of a BatchNormalization whose parameters are all constant; undefined where one is not. */
 export function batchNormScale(graph: ShapedGraph, bn: GraphNode): Float64Array | undefined {
   const scale = graph.constants.get(bn.inputs[1] ?? "");

@@ -62,3 +62,23 @@ export function countImportant(
     });
   });
 }
+
+/** 32-bit words that hold an image's bits: [2][taus][C / 32, rounded up]. */
+export const importanceWords = (taus: number, channels: number): number =>
+  VARIANTS.length * taus * Math.ceil(channels / 32);
+
+/**
+ * Adds one image's hits, decided by shaders/importance.wgsl, to its class's counts.
+ * @param bits [2][taus][words] of the image, a bit a channel, the lowest first
+ * @param counts [2][taus][C]
+ */
+export function addImportanceBits(bits: Uint32Array, channels: number, counts: Uint16Array | Uint32Array): void {
+  const words = Math.ceil(channels / 32);
+  for (let i = 0; i < bits.length; i++) {
+    const offset = Math.floor(i / words) * channels + 32 * (i % words);
+    for (let left = bits[i] ?? 0; left !== 0; left &= left - 1) {
+      const at = offset + 31 - Math.clz32(left & -left);
+      counts[at] = (counts[at] ?? 0) + 1;
+    }
+  }
+}

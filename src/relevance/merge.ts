@@ -1,10 +1,12 @@
 /** Whether studies belong together, and adding those that do. */
 import { must, UnbraidError } from "../errors.ts";
+import { overlapError } from "./accumulate.ts";
 import { ExactSums } from "./exact-sum.ts";
+import { covers, joinRanges, overlap, showRange, type Range } from "./ranges.ts";
+import { studiesEqual } from "./study-file.ts";
 import { imagesHeader, layerHeader, settingsHeader } from "./study-header.ts";
-import { joinRanges, overlap } from "./ranges.ts";
-import { createStudy, emptyAccumulator, overlapError } from "./study.ts";
-import { isCalled, type StudySet } from "./study-set.ts";
+import { firstOf, isCalled, type StudySet } from "./study-set.ts";
+import { accumulatorOf, createStudy, imagesOf } from "./study.ts";
 import type { ClassAccumulator, Study, StudyMeta } from "./study.ts";
 
 /**
@@ -60,41 +62,154 @@ export function assertSameStudy(a: StudyMeta, b: StudyMeta): void {
 }
 
 /**
- * A new study that holds both: bit for bit what one pass over the images of both would have given.
- * @throws UnbraidError STUDY_MODEL, STUDY_LAYER, STUDY_SETTINGS, STUDY_OVERLAP, SUM_CAPACITY
+ * As assertSameStudy, for each layer of two sets.
+ * @throws UnbraidError as assertSameStudy; STUDY_LAYER too where the layers are not the same
  */
-export function mergeStudies(a: Study, b: Study): Study {
-  assertSameStudy(a.meta, b.meta);
-  const twice = overlap(a.done, b.done);
-  if (twice !== undefined) throw overlapError(twice);
-  const study = createStudy(a.meta);
-  study.done = joinRanges([...a.done, ...b.done]);
-  study.skipped = [...a.skipped, ...b.skipped].sort((s, t) => s.index - t.index);
-  for (let t = 0; t < study.accumulators.length; t++) {
-    const parts = [a.accumulators[t], b.accumulators[t]].filter((p) => p !== undefined);
-    if (parts.length > 0) study.accumulators[t] = addClasses(emptyAccumulator(study.meta, t), parts);
-  }
-  return study;
+export function assertSameSet(a: StudySet, b: StudySet): void {
+  const names = (set: StudySet): string => set.studies.map((s) => s.meta.layer.name).join(", ");
+  const [modelA, modelB] = [firstOf(a).meta.model, firstOf(b).meta.model];
+  // Of another model the layers differ as well, but that is not what is wrong.
+  if (a.studies.length !== b.studies.length && modelA.sha256 === modelB.sha256)
+    throw mismatch("STUDY_LAYER", "layers", names(a), names(b));
+  a.studies.forEach((study, i) => {
+    assertSameStudy(study.meta, (b.studies[i] ?? firstOf(b)).meta);
+  });
+}
+
+/** A study to be merged: what it is called, and which part of the image list it has seen. */
+export interface MergeItem {
+  readonly name: string;
+  readonly done: readonly Range[];
+}
+
+export interface MergePlan {
+  /** Those that are added, no two of which have seen the same image. */
+  readonly add: readonly number[];
+  /** Those that lie wholly within one of `add`, and so are in the sum already. */
+  readonly repeated: readonly { readonly index: number; readonly within: number }[];
 }
 
 /**
- * As mergeStudies, for each layer of two sets.
- * @throws UnbraidError as mergeStudies; STUDY_LAYER where the layers are not the same
+ * Which studies are to be added. Giving one twice, or a merged study with one of its parts, changes nothing; nor does the
+ * order in which they are given.
+ * @throws UnbraidError STUDY_OVERLAP where two have seen some of the same images, and each others too
  */
-export function mergeSets(a: StudySet, b: StudySet): StudySet {
-  const names = (set: StudySet): string => set.studies.map((s) => s.meta.layer.name).join(", ");
-  if (a.studies.length !== b.studies.length) throw mismatch("STUDY_LAYER", "layers", names(a), names(b));
-  return { studies: a.studies.map((study, i) => mergeStudies(study, must(b.studies[i], "study"))) };
+export function planMerge(items: readonly MergeItem[]): MergePlan {
+  const within = (a: number, b: number): boolean => covers(items[b]?.done ?? [], items[a]?.done ?? []);
+  const repeated: { index: number; within: number }[] = [];
+  const add = items.flatMap((_, i) => {
+    // Of equal ones the first stays. The largest holder is taken, so that it is one that stays itself.
+    const holders = items.flatMap((_, k) => (k !== i && within(i, k) && (k < i || !within(k, i)) ? [k] : []));
+    const largest = holders.find((h) => holders.every((k) => within(k, h)));
+    const holder = largest ?? holders[0];
+    if (holder === undefined) return [i];
+    repeated.push({ index: i, within: holder });
+    return [];
+  });
+  for (const [k, a] of add.entries())
+    for (const b of add.slice(k + 1)) {
+      const twice = overlap(items[a]?.done ?? [], items[b]?.done ?? []);
+      if (twice !== undefined) throw partialOverlap(must(items[a], "item"), must(items[b], "item"), twice);
+    }
+  return { add, repeated };
 }
 
-function addClasses(sum: ClassAccumulator, parts: readonly ClassAccumulator[]): ClassAccumulator {
-  for (const part of parts) {
-    part.tapSums.forEach((sums, fold) => {
-      if (sums !== undefined) (sum.tapSums[fold] ??= new ExactSums(sums.length)).merge(sums);
+function partialOverlap(a: MergeItem, b: MergeItem, twice: Range): UnbraidError {
+  const show = ({ name, done }: MergeItem): string => `${name} has seen images ${done.map(showRange).join(", ")}`;
+  return new UnbraidError(
+    "input",
+    "STUDY_OVERLAP",
+    `${show(a)} of the list and ${show(b)}: images ${showRange(twice)} would count twice.`,
+    "Merge studies of different shards. One that lies wholly within another may be given as well; it is not added again.",
+  );
+}
+
+/**
+ * Adds `other` to `sum`, in place: afterwards it is, bit for bit, what one pass over the images of both would have given.
+ * @throws UnbraidError as assertSameSet; STUDY_OVERLAP, SUM_CAPACITY, and then `sum` is as it was
+ */
+export function addSet(sum: StudySet, other: StudySet): void {
+  assertSameSet(sum, other);
+  const twice = overlap(firstOf(sum).done, firstOf(other).done);
+  if (twice !== undefined) throw overlapError(twice);
+  sum.studies.forEach((study, i) => {
+    const part = must(other.studies[i], "study");
+    study.done = joinRanges([...study.done, ...part.done]);
+    study.skipped = [...study.skipped, ...part.skipped].sort((s, t) => s.index - t.index);
+    part.accumulators.forEach((accumulator, t) => {
+      if (accumulator !== undefined) addClass(accumulatorOf(study, t), accumulator);
     });
-    part.counts.forEach((count, i) => (sum.counts[i] = (sum.counts[i] ?? 0) + count));
-  }
-  return sum;
+  });
+}
+
+/**
+ * A new set that holds all: bit for bit what one pass over the images of all would have given, in whatever order they are
+ * given. What lies wholly within another is checked against it and not added again.
+ * @returns the sum, and positions of those that were not added
+ * @throws UnbraidError STUDY_MODEL, STUDY_LAYER, STUDY_SETTINGS, STUDY_OVERLAP, STUDY_DIFFERENT, SUM_CAPACITY
+ */
+export function mergeSets(
+  sets: readonly StudySet[],
+  names: readonly string[] = [],
+): { readonly set: StudySet; readonly repeated: readonly number[] } {
+  const first = must(sets[0], "a study to merge");
+  for (const set of sets) assertSameSet(first, set);
+  const nameOf = (index: number): string => names[index] ?? `study ${index + 1}`;
+  const { add, repeated } = planMerge(sets.map((set, i) => ({ name: nameOf(i), done: firstOf(set).done })));
+  for (const { index, within } of repeated)
+    assertWithin(must(sets[index], "study"), must(sets[within], "study"), [nameOf(index), nameOf(within)]);
+  const empty = { studies: first.studies.map(({ meta }) => createStudy(meta)) };
+  const sum = withModelFile(empty, modelFileOf(sets.map((set) => firstOf(set).meta)));
+  for (const index of add) addSet(sum, must(sets[index], "study"));
+  return { set: sum, repeated: repeated.map(({ index }) => index) };
+}
+
+/**
+ * Refuses a study that cannot be a part of another that has seen the same images and perhaps more: its counts exceed the
+ * other's, or where both have seen just the same, a bit differs. (The sums of a smaller part cannot be told from the whole.)
+ * @param names for the message
+ * @throws UnbraidError STUDY_DIFFERENT
+ */
+export function assertWithin(part: StudySet, whole: StudySet, names: readonly [string, string]): void {
+  const same = covers(firstOf(part).done, firstOf(whole).done);
+  const fits = same
+    ? studiesEqual(withModelFile(part, firstOf(whole).meta.model.file), whole)
+    : part.studies.every((s, i) => mayBeWithin(s, must(whole.studies[i], "study")));
+  if (fits) return;
+  throw new UnbraidError(
+    "input",
+    "STUDY_DIFFERENT",
+    `${names[0]} and ${names[1]} have both seen images ${firstOf(part).done.map(showRange).join(", ")} of the list, but do not agree on them.`,
+    "They were made on different adapters or by different versions, or images were changed in between: merge one of them.",
+  );
+}
+
+/** Copies of a model may have other names: a merged study has the first by code units, whatever the order of its parts. */
+export const modelFileOf = (metas: readonly StudyMeta[]): string => [...metas.map((m) => m.model.file)].sort()[0] ?? "";
+
+export const withModelFile = (set: StudySet, file: string): StudySet => ({
+  studies: set.studies.map((s) => ({ ...s, meta: { ...s.meta, model: { ...s.meta.model, file } } })),
+});
+
+function mayBeWithin(part: Study, whole: Study): boolean {
+  const skippedIn = whole.skipped.filter(({ index }) => overlap(part.done, [[index, index + 1]]) !== undefined);
+  if (skippedIn.map((s) => s.index).join() !== part.skipped.map((s) => s.index).join()) return false;
+  return part.accumulators.every((accumulator, t) => {
+    const { counts } = whole.accumulators[t] ?? {};
+    const folds = accumulator?.tapSums.map((_, fold) => [fold]) ?? [];
+    const more = imagesOf(whole, t) - imagesOf(part, t);
+    return (
+      folds.every((fold) => imagesOf(part, t, fold) <= imagesOf(whole, t, fold)) &&
+      (accumulator?.counts.every((n, i) => n <= (counts?.[i] ?? 0) && (counts?.[i] ?? 0) - n <= more) ?? true)
+    );
+  });
+}
+
+function addClass(sum: ClassAccumulator, part: ClassAccumulator): void {
+  part.tapSums.forEach((sums, fold) => {
+    if (sums !== undefined) (sum.tapSums[fold] ??= new ExactSums(sums.length)).merge(sums);
+  });
+  part.counts.forEach((count, i) => (sum.counts[i] = (sum.counts[i] ?? 0) + count));
 }
 
 const equalArrays = (a: ArrayLike<number>, b: ArrayLike<number>): boolean =>

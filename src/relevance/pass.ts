@@ -1,7 +1,8 @@
 /**
- * One batch of a study on the GPU, fused: forward, gradient of each image's own logit back to the layer's output, times
- * the output and summed to relevance, thresholds and counts by class, tap sums of the layer's input. METHOD.md A1, A2 and
- * B ("One pass finds").
+ * One batch of a study on the GPU, fused: forward, gradient of each image's own logit back to the outputs of the layers
+ * under study, times these outputs and summed to relevance, thresholds, tap sums of the layers' inputs. One forward and one
+ * backward pass serve all layers; what belongs to a layer is computed as soon as its operands are made, so that they need
+ * not be kept. METHOD.md A1, A2 and B ("One pass finds").
  */
 import { invariant, must, UnbraidError } from "../errors.ts";
 import type { Executable } from "../engine/executable.ts";
@@ -10,12 +11,21 @@ import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
 import { tensorKey } from "../graph/identity.ts";
 import { f32, spread, type DeviceTensor } from "../kernels/operator.ts";
+import { importanceWords } from "./importance.ts";
 import type { StudyLayer } from "./study.ts";
 import { tapsOf } from "./study.ts";
+import { lanesFor, tapSums } from "./tap-sums.ts";
 
-export interface PassOptions {
+export { tapSums } from "./tap-sums.ts";
+
+/** A layer of the network, and as the study records it. */
+export interface StudiedLayer {
   readonly layer: ConvLayer;
   readonly geometry: StudyLayer;
+}
+
+export interface PassOptions {
+  readonly layers: readonly StudiedLayer[];
   /** Graph input that takes the images, and the value that holds the logits, [n, T]. */
   readonly input: string;
   readonly logits: string;
@@ -28,21 +38,28 @@ export interface PassOptions {
   readonly taus: readonly number[];
 }
 
-export interface PassResult {
+/** What a batch gives of one layer. */
+export interface LayerResult {
   /** [n, I, K] */
   readonly tapSums: Float32Array;
   /** [n, C] R before any rounding. */
   readonly relevance: Float32Array;
-  /** [n, T] */
-  readonly logits: Float32Array;
-  /** Hits by class in the batch: [2][taus][C] for each distinct class in order of appearance. */
-  readonly hits: readonly { readonly class: number; readonly counts: Float32Array }[];
+  /** [n][2][taus][words] a bit a channel: see `addImportanceBits`. */
+  readonly bits: Uint32Array;
 }
 
-const RELEVANCE = "relevance";
-const TAP_SUMS = "tap sums";
-const HITS = "hits";
-const CLASSES = "classes of the batch";
+export interface PassResult {
+  /** [n, T] */
+  readonly logits: Float32Array;
+  /** One for each of the options' layers. */
+  readonly layers: readonly LayerResult[];
+}
+
+const resultNames = (index: number) => ({
+  relevance: `relevance ${index}`,
+  tapSums: `tap sums ${index}`,
+  bits: `importance ${index}`,
+});
 /** What shaders/importance.wgsl holds. */
 export const MAX_TAUS = 32;
 
@@ -57,6 +74,12 @@ function checkTaus(taus: readonly number[]): void {
   );
 }
 
+/**
+ * Where relevance is taken: z, or behind a BatchNormalization that can be merged into the layer, so that it is merged. There
+ * z' - b' = s (z - b) and the gradient is 1/s of z's: their product is the same.
+ */
+const tapOf = ({ layer }: StudiedLayer) => layer.norm ?? { output: layer.output, bias: layer.bias };
+
 export class RelevancePass implements Disposable {
   readonly #session: Session;
   readonly #options: PassOptions;
@@ -69,21 +92,31 @@ export class RelevancePass implements Disposable {
   }
 
   static async open(session: Session, options: PassOptions): Promise<RelevancePass> {
-    const { layer, input, logits, imageShape, batch, taus } = options;
+    const { layers, input, logits, imageShape, batch, taus } = options;
     checkTaus(taus);
+    invariant(layers.length > 0, "a layer to study");
+    const each = layers.map((studied, index) => ({ studied, index }));
     const executable = await session.prepare({
       inputs: new Map([[input, [batch, ...imageShape]]]),
       outputs: [logits],
-      visible: [layer.input, layer.output],
-      gradient: { of: logits, wrt: [layer.output], read: false },
-      extend: (x) => {
-        extend(x, options);
+      visible: layers.map((l) => l.layer.input),
+      gradient: { of: logits, wrt: layers.map((l) => tapOf(l).output), read: false },
+      follow: {
+        value: (name, x) => {
+          for (const { studied, index } of each)
+            if (studied.layer.input === name)
+              sumTaps(x, studied, x.result(resultNames(index).tapSums, sumsShape(batch, studied)));
+        },
+        gradient: (name, x) => {
+          for (const { studied, index } of each)
+            if (tapOf(studied).output === name) relevance(x, studied, index, options);
+        },
       },
     });
     return new RelevancePass(session, options, executable);
   }
 
-  /** Bytes of GPU memory that this plan's activations take. */
+  /** What this pass runs, and the GPU memory that its activations take (`liveBytes`, `bufferBytes`). */
   get plan(): Executable["plan"] {
     return this.#executable.plan;
   }
@@ -91,44 +124,44 @@ export class RelevancePass implements Disposable {
   /**
    * @param images [n, ...imageShape], n at most the batch
    * @param labels [n] index of each image's logit
-   * @param classes [n] class that each image counts for
    */
-  run(images: Float32Array, labels: ArrayLike<number>, classes: ArrayLike<number>): Promise<PassResult> {
-    return this.#session.exclusively(() => this.#run(images, labels, classes));
+  run(images: Float32Array, labels: ArrayLike<number>): Promise<PassResult> {
+    return this.#session.exclusively(() => this.#run(images, labels));
   }
 
-  async #run(images: Float32Array, labels: ArrayLike<number>, classes: ArrayLike<number>): Promise<PassResult> {
-    const { geometry, batch, logits, logitCount, input, imageShape, taus } = this.#options;
+  async #run(images: Float32Array, labels: ArrayLike<number>): Promise<PassResult> {
+    const { layers, batch, logits, logitCount, input, imageShape, taus } = this.#options;
     const n = labels.length;
     const size = imageShape.reduce((a, b) => a * b, 1);
     invariant(n <= batch && images.length === n * size, `${n} images in a batch of ${batch}`);
-    const padded = new Float32Array(batch * size);
-    padded.set(images);
-    const seed = new Float32Array(batch * logitCount);
-    const slots = new Map<number, number>();
-    const slotOf = new Uint32Array(batch).fill(0xffffffff);
-    for (let i = 0; i < n; i++) {
-      seed[i * logitCount + must(labels[i], "label")] = 1;
-      const cls = must(classes[i], "class");
-      const slot = slots.get(cls) ?? slots.size;
-      slots.set(cls, slot);
-      slotOf[i] = slot;
+    let full = images;
+    if (n < batch) {
+      full = new Float32Array(batch * size);
+      full.set(images);
     }
-    const feeds = new Map<string, Float32Array | Uint32Array>([
-      [input, padded],
-      [seedName(logits), seed],
-      [CLASSES, slotOf],
-    ]);
-    this.#executable.run(feeds);
-    const got = await this.#executable.read([RELEVANCE, TAP_SUMS, HITS, logits]);
+    const seed = new Float32Array(batch * logitCount);
+    for (let i = 0; i < n; i++) seed[i * logitCount + must(labels[i], "label")] = 1;
+    this.#executable.run(
+      new Map([
+        [input, full],
+        [seedName(logits), seed],
+      ]),
+    );
+    const names = layers.map((_, index) => resultNames(index));
+    const got = await this.#executable.read([logits, ...names.flatMap((r) => Object.values(r))]);
     const cut = (name: string, each: number) => must(got.get(name), name).subarray(0, n * each);
-    const cells = 2 * taus.length * geometry.outChannels;
-    const hits = must(got.get(HITS), HITS);
     return {
-      relevance: cut(RELEVANCE, geometry.outChannels),
-      tapSums: cut(TAP_SUMS, geometry.inChannels * tapsOf(geometry)),
       logits: cut(logits, logitCount),
-      hits: [...slots].map(([cls, slot]) => ({ class: cls, counts: hits.subarray(slot * cells, (slot + 1) * cells) })),
+      layers: layers.map(({ geometry }, index) => {
+        const { outChannels, inChannels } = geometry;
+        const name = resultNames(index);
+        const bits = cut(name.bits, importanceWords(taus.length, outChannels));
+        return {
+          relevance: cut(name.relevance, outChannels),
+          tapSums: cut(name.tapSums, inChannels * tapsOf(geometry)),
+          bits: new Uint32Array(bits.buffer, bits.byteOffset, bits.length),
+        };
+      }),
     };
   }
 
@@ -137,75 +170,56 @@ export class RelevancePass implements Disposable {
   }
 }
 
-function extend(x: Extension, { layer, geometry, batch, taus }: PassOptions): void {
-  const z = x.value(layer.output);
-  const channels = geometry.outChannels;
-  const relevance = x.result(RELEVANCE, [batch, channels]);
-  const bias = layer.bias;
+const sumsShape = (batch: number, { geometry }: StudiedLayer) => [batch, geometry.inChannels, tapsOf(geometry)];
+
+function sumTaps(x: Extension, { layer, geometry }: StudiedLayer, target: DeviceTensor): void {
+  const [batch = 0] = target.shape;
+  tapSums(x, x.value(layer.input), target, geometry, [batch, ...layer.outputShape.slice(1)]);
+}
+
+/** Behind the gradient: relevance, and which channels reach the thresholds. */
+function relevance(x: Extension, studied: StudiedLayer, index: number, { batch, taus }: PassOptions): void {
+  const { output, bias } = tapOf(studied);
+  const { relevance: name, bits: bitsName } = resultNames(index);
+  const z = x.value(output);
+  const channels = studied.geometry.outChannels;
+  const result = x.result(name, [batch, channels]);
   const biasTensor = bias === undefined ? undefined : x.constant(tensorKey(bias), () => bias);
+  const lanes = lanesFor(x.subgroups);
   x.dispatch({
     shader: "relevance",
+    constants: { LANES: lanes },
     params: [batch, channels, z.shape.slice(2).reduce((a, b) => a * b, 1), bias === undefined ? 0 : 1],
-    reads: [z.slot, x.gradient(layer.output).slot, (biasTensor ?? z).slot],
-    writes: [relevance.slot],
-    workgroups: spread(Math.ceil((batch * channels) / 8)),
+    reads: [z.slot, x.gradient(output).slot, (biasTensor ?? z).slot],
+    writes: [result.slot],
+    workgroups: spread(Math.ceil((batch * channels) / lanes)),
     label: "relevance",
   });
-  countImportance(x, relevance, batch, channels, taus);
-  tapSums(
-    x,
-    x.value(layer.input),
-    x.result(TAP_SUMS, [batch, geometry.inChannels, tapsOf(geometry)]),
-    geometry,
-    z.shape,
-  );
+  markImportant(x, result, x.result(bitsName, [batch, importanceWords(taus.length, channels)]), taus);
 }
 
-function countImportance(
-  x: Extension,
+/**
+ * Which channels are important on each image.
+ * @param relevance [n, C]
+ * @param bits [n, words] as `addImportanceBits` takes them
+ * @param totals 2 n elements, the images' total relevance by each variant; for tests
+ */
+export function markImportant(
+  x: Pick<Extension, "dispatch" | "subgroups" | "scratch">,
   relevance: DeviceTensor,
-  batch: number,
-  channels: number,
+  bits: DeviceTensor,
   taus: readonly number[],
+  totals = x.scratch(2 * (relevance.shape[0] ?? 0)),
 ): void {
-  const classes = x.input(CLASSES, [batch]);
-  const hits = x.result(HITS, [batch, 2, taus.length, channels]);
-  const totals = x.scratch(2 * batch);
-  const tau = Array.from({ length: MAX_TAUS }, (_, k) => f32(taus[k] ?? 0));
-  [batch, channels * batch].forEach((lanes, phase) => {
-    x.dispatch({
-      shader: "importance",
-      // Three words of padding: WGSL aligns the array of taus to 16 bytes.
-      params: [batch, channels, taus.length, batch, phase, 0, 0, 0, ...tau],
-      reads: [relevance.slot, classes.slot],
-      writes: [totals, hits.slot],
-      workgroups: spread(Math.ceil(lanes / 8)),
-      label: "importance",
-    });
-  });
-}
-
-/** Tap sums of `input` for a layer of this geometry whose output has shape [n, C, ...]. */
-export function tapSums(
-  x: Pick<Extension, "dispatch">,
-  input: DeviceTensor,
-  target: DeviceTensor,
-  g: StudyLayer,
-  outputShape: readonly number[],
-): void {
-  const plane = (shape: readonly number[]) => (shape.length === 3 ? [1, shape[2] ?? 1] : shape.slice(2));
-  const [batch = 0] = input.shape;
-  const [top, left] = g.pads;
+  const [batch = 0, channels = 0] = relevance.shape;
   x.dispatch({
-    shader: "tap_sums",
-    params: [
-      ...[batch, g.inChannels, ...plane(input.shape)],
-      ...[...plane(outputShape), ...g.kernel],
-      ...[...g.strides, ...g.dilations, top, left],
-    ],
-    reads: [input.slot],
-    writes: [target.slot],
-    workgroups: spread(Math.ceil((batch * g.inChannels * tapsOf(g)) / 8)),
-    label: "tap sums",
+    shader: "importance",
+    constants: { LANES: lanesFor(x.subgroups) },
+    // A word of padding: WGSL aligns the array of taus to 16 bytes.
+    params: [batch, channels, taus.length, 0, ...Array.from({ length: MAX_TAUS }, (_, k) => f32(taus[k] ?? 0))],
+    reads: [relevance.slot],
+    writes: [totals, bits.slot],
+    workgroups: spread(batch),
+    label: "importance",
   });
 }

@@ -8,6 +8,10 @@ export function overlap(a: readonly Range[], b: readonly Range[]): Range | undef
   return undefined;
 }
 
+/** Whether every position of `inner` is one of `outer`; both sorted, disjoint and joined. */
+export const covers = (outer: readonly Range[], inner: readonly Range[]): boolean =>
+  inner.every(([from, to]) => outer.some(([f, t]) => f <= from && to <= t));
+
 /** The union of ranges that do not overlap, empty ones left out. */
 export function joinRanges(ranges: readonly Range[]): Range[] {
   const joined: [number, number][] = [];

@@ -1,7 +1,9 @@
 /** Drives a study over a stream of image batches: GPU pass, exact accumulation, progress, saving, interruption. */
 import { must, UnbraidError } from "../errors.ts";
 import type { RelevancePass } from "./pass.ts";
-import { accumulate, type SkippedImage, type Study } from "./study.ts";
+import { accumulateSet } from "./accumulate.ts";
+import { firstOf, type StudySet } from "./study-set.ts";
+import type { SkippedImage } from "./study.ts";
 
 /** A stretch of the image list, in list order, as `images/loader.ts` yields it. */
 export interface ImageBatch {
@@ -25,7 +27,8 @@ export interface StudyProgress {
 }
 
 export interface StudyRun {
-  readonly study: Study;
+  /** One study for each of the pass's layers, in their order. */
+  readonly set: StudySet;
   readonly pass: RelevancePass;
   /** Batches from `start` on. */
   readonly batches: AsyncIterable<ImageBatch>;
@@ -36,8 +39,11 @@ export interface StudyRun {
   /** Part of the list to do: [start, end). */
   readonly start: number;
   readonly end: number;
-  /** Keeps what is done so far; called about every `saveSeconds` and when the run is interrupted. */
-  readonly save?: (study: Study) => void;
+  /**
+   * Keeps what is done so far; called about every `saveSeconds` (more rarely where saving takes long) and when the run is
+   * interrupted.
+   */
+  readonly save?: (set: StudySet) => void;
   /** 60 unless given. */
   readonly saveSeconds?: number;
   readonly onProgress?: (progress: StudyProgress) => void;
@@ -47,14 +53,14 @@ export interface StudyRun {
 }
 
 /**
- * Adds the images of the list to the study. However it ends, what `study` holds is whole batches, so that a later run
- * from the study's end gives the very same result.
+ * Adds the images of the list to the studies. However it ends, what `set` holds is whole batches of all layers, so that
+ * a later run from the studies' end gives the very same result.
  * @returns seconds spent and images that were read
- * @throws UnbraidError INTERRUPTED when `signal` is aborted (after `save`); NOT_FINITE naming the image; what the batches
+ * @throws UnbraidError INTERRUPTED when `signal` is aborted (after `save`); NOT_FINITE naming the image and the layer; what the batches
  * and the device throw
  */
 export async function runStudy(run: StudyRun): Promise<{ seconds: number; images: number }> {
-  const { study, pass, paths, folds, start, end, signal } = run;
+  const { set, pass, paths, folds, start, end, signal } = run;
   const position = new Map(paths.map((p, i) => [p, i]));
   const positionOf = ({ path }: { readonly path: string }): number => must(position.get(path), path);
   const skippedOf = (list: ImageBatch["skipped"]): SkippedImage[] =>
@@ -63,8 +69,9 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
       name: item.path,
       reason: error.message,
     }));
+  const { labels: logitOf } = firstOf(set).meta;
   const began = performance.now();
-  let saved = began;
+  let saveAt = began + 1000 * (run.saveSeconds ?? 60);
   let at = start;
   let images = 0;
   try {
@@ -72,43 +79,44 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
       signal?.throwIfAborted();
       const { items } = batch;
       const labels = Array.from(batch.labels);
-      const logits = labels.map((t) => must(study.meta.labels[t], `logit of class ${t}`));
-      const result = await pass.run(batch.tensor, logits, labels);
-      accumulate(study, {
-        range: [at, batch.next],
-        skipped: skippedOf(batch.skipped),
-        labels,
-        ...(folds === undefined ? {} : { folds: items.map((item) => must(folds[positionOf(item)], item.path)) }),
-        names: items.map((i) => i.path),
-        tapSums: result.tapSums,
-        finite: result.relevance,
-        importance: { hits: result.hits },
-      });
+      const logits = labels.map((t) => must(logitOf[t], `logit of class ${t}`));
+      const result = await pass.run(batch.tensor, logits);
+      accumulateSet(
+        set,
+        {
+          range: [at, batch.next],
+          skipped: skippedOf(batch.skipped),
+          labels,
+          ...(folds === undefined ? {} : { folds: items.map((item) => must(folds[positionOf(item)], item.path)) }),
+          names: items.map((i) => i.path),
+        },
+        result.layers.map((l) => ({ tapSums: l.tapSums, finite: l.relevance, importance: { bits: l.bits } })),
+      );
       at = batch.next;
       images += labels.length;
       const now = performance.now();
       const rate = (at - start) / Math.max((now - began) / 1000, 1e-9);
       run.onProgress?.({ done: at - start, total: end - start, imagesPerSecond: rate, secondsLeft: (end - at) / rate });
-      if (now - saved > 1000 * (run.saveSeconds ?? 60)) {
-        run.save?.(study);
-        saved = now;
+      if (now > saveAt) {
+        run.save?.(set);
+        // A large study takes seconds to write: at most a twentieth of the time goes there.
+        const took = performance.now() - now;
+        saveAt = now + Math.max(1000 * (run.saveSeconds ?? 60), 20 * took);
       }
     }
     signal?.throwIfAborted();
     if (at < end) {
       const rest = skippedOf(run.allSkipped?.() ?? []).filter((s) => s.index >= at);
-      accumulate(study, {
-        range: [at, end],
-        skipped: rest,
-        labels: [],
-        folds: [],
-        tapSums: new Float32Array(0),
-        importance: { hits: [] },
-      });
+      const nothing = { tapSums: new Float32Array(0), importance: { bits: new Uint32Array(0) } };
+      accumulateSet(
+        set,
+        { range: [at, end], skipped: rest, labels: [], folds: [] },
+        set.studies.map(() => nothing),
+      );
     }
   } catch (error) {
     if (signal?.aborted !== true) throw error;
-    run.save?.(study);
+    run.save?.(set);
     throw new UnbraidError(
       "interrupted",
       "INTERRUPTED",

@@ -6,9 +6,8 @@
 import { invariant, UnbraidError } from "../errors.ts";
 import { ExactSums, MAX_CONTRIBUTIONS } from "./exact-sum.ts";
 import { MAX_FOLDS } from "./folds.ts";
-import { countImportant, VARIANTS } from "./importance.ts";
+import { VARIANTS } from "./importance.ts";
 import type { Variant } from "./importance.ts";
-import { joinRanges, overlap, showRange } from "./ranges.ts";
 import type { Range } from "./ranges.ts";
 
 export interface StudyModel {
@@ -98,34 +97,6 @@ export interface Study {
   readonly accumulators: (ClassAccumulator | undefined)[];
 }
 
-/** A stretch of the image list as the engine returns it. */
-export interface StudyBatch {
-  /** Positions in the list that are done with this batch; those neither in `labels` nor in `skipped` must not exist. */
-  readonly range: Range;
-  readonly skipped?: readonly SkippedImage[];
-  /** [n] class (not logit) of each image that was read. */
-  readonly labels: ArrayLike<number>;
-  /** [n] fold of each, as `foldsOf` the whole list gives it; may be left out where the study has one fold. */
-  readonly folds?: ArrayLike<number>;
-  /** [n] for messages. */
-  readonly names?: readonly string[];
-  /** [n, I, K] float32. */
-  readonly tapSums: Float32Array;
-  /** [n, C] relevance that is only checked: hits counted on the GPU do not show that it overflowed. */
-  readonly finite?: Float32Array;
-  /** [n, C] float32 relevance, from which importance is decided here; or what the GPU has counted. */
-  readonly importance:
-    | { readonly relevance: Float32Array; readonly hits?: never }
-    | { readonly hits: readonly ClassHits[]; readonly relevance?: never };
-}
-
-/** Hits that were counted on the GPU over some images of one class. */
-export interface ClassHits {
-  readonly class: number;
-  /** [2][taus][C] as in ClassAccumulator. */
-  readonly counts: ArrayLike<number>;
-}
-
 /** K, the taps of the kernel. */
 export const tapsOf = (layer: StudyLayer): number => layer.kernel[0] * layer.kernel[1];
 
@@ -171,73 +142,6 @@ export function createStudy(meta: StudyMeta): Study {
       "Pass --folds in that range.",
     );
   return { meta: { ...meta, taus }, done: [], skipped: [], accumulators: classes.map(() => undefined) };
-}
-
-/**
- * Adds a batch, wholly or (on an error) not at all. The result does not depend on the order or size of batches.
- * @throws UnbraidError NOT_FINITE, naming the image; STUDY_OVERLAP when positions were done before
- */
-export function accumulate(study: Study, batch: StudyBatch): void {
-  checkBatch(study, batch);
-  const { layer, taus } = study.meta;
-  const sums = layer.inChannels * tapsOf(layer);
-  for (let j = 0; j < batch.labels.length; j++) {
-    const accumulator = accumulatorOf(study, batch.labels[j] ?? -1);
-    (accumulator.tapSums[batch.folds?.[j] ?? 0] ??= new ExactSums(sums)).addVector(batch.tapSums, j * sums);
-    if (batch.importance.relevance !== undefined) {
-      const offset = j * layer.outChannels;
-      const relevance = batch.importance.relevance.subarray(offset, offset + layer.outChannels);
-      countImportant(relevance, taus, accumulator.counts);
-    }
-  }
-  if (batch.importance.hits !== undefined)
-    for (const hits of batch.importance.hits) {
-      const { counts } = accumulatorOf(study, hits.class);
-      for (let i = 0; i < counts.length; i++) counts[i] = (counts[i] ?? 0) + (hits.counts[i] ?? 0);
-    }
-  study.done = joinRanges([...study.done, batch.range]);
-  study.skipped = [...study.skipped, ...(batch.skipped ?? [])].sort((a, b) => a.index - b.index);
-}
-
-function checkBatch(study: Study, batch: StudyBatch): void {
-  const { layer, taus, classes, images, folds } = study.meta;
-  const n = batch.labels.length;
-  const [from, to] = batch.range;
-  const skipped = batch.skipped ?? [];
-  const sums = layer.inChannels * tapsOf(layer);
-  invariant(from >= 0 && to <= images.length && to - from === n + skipped.length, "a batch covers its range");
-  invariant(
-    skipped.every(({ index }) => index >= from && index < to),
-    "skipped images lie in the batch's range",
-  );
-  invariant(batch.tapSums.length === n * sums, "tap sums of each image");
-  invariant(batch.folds?.length === n || (batch.folds === undefined && folds === 1), "the fold of each image");
-  invariant(
-    Array.from(batch.folds ?? []).every((fold) => Number.isInteger(fold) && fold >= 0 && fold < folds),
-    `folds from 0 to ${folds - 1}`,
-  );
-  const twice = overlap(study.done, [batch.range]);
-  if (twice !== undefined) throw overlapError(twice);
-
-  const added = new Uint32Array(classes.length);
-  for (const label of Array.from(batch.labels)) {
-    invariant(label in added, `class ${label} of ${classes.length}`);
-    added[label] = (added[label] ?? 0) + 1;
-  }
-  // This also keeps the counts within their 16 or 32 bits and the sums within their capacity.
-  const full = added.findIndex((extra, t) => extra > (images.perClass[t] ?? 0) - imagesOf(study, t));
-  invariant(full < 0, `more images of class ${classes[full] ?? ""} than are listed`);
-
-  checkFinite(batch, "tap sums", batch.tapSums, sums);
-  if (batch.finite !== undefined) checkFinite(batch, "relevance", batch.finite, layer.outChannels);
-  if (batch.importance.relevance !== undefined) {
-    invariant(batch.importance.relevance.length === n * layer.outChannels, "relevance of each image");
-    checkFinite(batch, "relevance", batch.importance.relevance, layer.outChannels);
-  } else {
-    const cells = VARIANTS.length * taus.length * layer.outChannels;
-    for (const hits of batch.importance.hits)
-      invariant(hits.counts.length === cells && hits.class in added, "hits for each variant, tau and channel");
-  }
 }
 
 /** The accumulator of a class, made on its first image. */
@@ -297,25 +201,4 @@ export function accumulatorBytes(study: Study): number {
 export function isComplete(study: Study): boolean {
   const { length } = study.meta.images;
   return length === 0 || study.done.some(([from, to]) => from === 0 && to === length);
-}
-
-export function overlapError(range: Range): UnbraidError {
-  return new UnbraidError(
-    "input",
-    "STUDY_OVERLAP",
-    `Images ${showRange(range)} of the list are already in the study.`,
-    "Merge studies of different shards, each once.",
-  );
-}
-
-function checkFinite(batch: StudyBatch, what: string, values: Float32Array, perImage: number): void {
-  const at = values.findIndex((v) => !Number.isFinite(v));
-  if (at < 0) return;
-  const image = Math.floor(at / perImage);
-  throw new UnbraidError(
-    "model",
-    "NOT_FINITE",
-    `The ${what} of image ${batch.names?.[image] ?? `${image} of the batch from position ${batch.range[0]}`} hold ${String(values[at])} (value ${at % perImage}).`,
-    "Check the model and the preprocessing (mean, std, value range): its activations or gradients overflow float32.",
-  );
 }

@@ -22,7 +22,8 @@ import { Session } from "../../src/engine/session.ts";
 import { must, UnbraidError } from "../../src/errors.ts";
 import { inputsOf, relevanceVector, weightsOf } from "../../src/relevance/arv.ts";
 import type { ImageBatch } from "../../src/relevance/run-study.ts";
-import { accumulate, createStudy, tapsOf, type Study } from "../../src/relevance/study.ts";
+import { accumulate } from "../../src/relevance/accumulate.ts";
+import { createStudy, tapsOf, type Study } from "../../src/relevance/study.ts";
 import { convForward, convTerms } from "../reference/conv.ts";
 import { onAdapters } from "../support/on-adapters.ts";
 import { imagesFor, layerNetwork, type LayerCase } from "./one-layer.ts";
@@ -79,8 +80,9 @@ function makeStudy(sign: number): Study {
 
 const requested: string[] = [];
 const images: ClassImages = {
-  count: (t) => PER_CLASS[t] ?? 0,
-  async *batches(t, positions): AsyncGenerator<ImageBatch> {
+  count: (t) => PER_CLASS[Number(t)] ?? 0,
+  async *batches(concept, positions): AsyncGenerator<ImageBatch> {
+    const t = Number(concept);
     const list = positions ?? Array.from({ length: PER_CLASS[t] ?? 0 }, (_, i) => i);
     requested.push(`${t}: ${list.join()}`);
     for (let at = 0; at < list.length; at += BATCH) {

@@ -1,5 +1,6 @@
 /** A study whose ARVs are given: a 1x1 Conv with weights 1, so that an ARV is the class's mean input. */
-import { accumulate, createStudy } from "../../src/relevance/study.ts";
+import { accumulate } from "../../src/relevance/accumulate.ts";
+import { createStudy } from "../../src/relevance/study.ts";
 import type { Study } from "../../src/relevance/study.ts";
 
 /** Two channels: 0 has the given vectors and is important on the first `important` images of each class; 1 never is. */

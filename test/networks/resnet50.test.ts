@@ -89,7 +89,8 @@ onAdapters(
         folds: 1,
         settings: {},
       });
-      const options = { layer, geometry, input: "input", logits: "logits", imageShape: IMAGE, logitCount: 1000, batch };
+      const layers = [{ layer, geometry }];
+      const options = { layers, input: "input", logits: "logits", imageShape: IMAGE, logitCount: 1000, batch };
       using pass = await RelevancePass.open(session, { ...options, taus: study.meta.taus });
       const paths = Array.from({ length: 64 }, (_, n) => `${n}.png`);
       async function* batches(): AsyncGenerator<ImageBatch> {
@@ -99,7 +100,14 @@ onAdapters(
           yield await Promise.resolve({ tensor: images(batch, at + 5), labels, items, skipped: [], next: at + batch });
         }
       }
-      const { images: done } = await runStudy({ study, pass, batches: batches(), paths, start: 0, end: 64 });
+      const { images: done } = await runStudy({
+        set: { studies: [study] },
+        pass,
+        batches: batches(),
+        paths,
+        start: 0,
+        end: 64,
+      });
       expect(done).toBe(64);
       expect(isComplete(study)).toBe(true);
       expect(accumulatorBytes(study)).toBeLessThan(25e6);

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { AverageRelevance, inputsOf, relevanceVector } from "../../src/relevance/arv.ts";
 import { roundToHalf } from "../../src/relevance/half.ts";
-import { accumulate } from "../../src/relevance/study.ts";
+import { accumulate } from "../../src/relevance/accumulate.ts";
+
 import { Random } from "../support/random.ts";
 import { batchOf, emptyStudy, INPUTS, OUTPUTS, TAPS } from "./synthetic.ts";
 

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { must } from "../../src/errors.ts";
 import { AverageRelevance, meanTapSums } from "../../src/relevance/arv.ts";
 import { evidenceFolds, foldOf, foldsOf, MAX_FOLDS } from "../../src/relevance/folds.ts";
-import { accumulate, accumulatorBytes, countsOf, imagesOf, tapSumsOf } from "../../src/relevance/study.ts";
+import { accumulate } from "../../src/relevance/accumulate.ts";
+import { accumulatorBytes, countsOf, imagesOf, tapSumsOf } from "../../src/relevance/study.ts";
 import { batchOf, emptyStudy, INPUTS, LABELS, OUTPUTS, TAPS } from "./synthetic.ts";
 
 describe("folds of a list", () => {

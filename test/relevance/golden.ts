@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import type { OnnxModel, OnnxNode } from "../../src/onnx/model.ts";
-import { accumulate, createStudy } from "../../src/relevance/study.ts";
+import { accumulate } from "../../src/relevance/accumulate.ts";
+import { createStudy } from "../../src/relevance/study.ts";
 import type { Study, StudyLayer } from "../../src/relevance/study.ts";
 import { readNpy } from "../support/npy.ts";
 import type { Npy } from "../support/npy.ts";

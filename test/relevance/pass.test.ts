@@ -6,13 +6,12 @@ import { Session } from "../../src/engine/session.ts";
 import { WeightStore } from "../../src/engine/weights.ts";
 import { must, UnbraidError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
-import { findLayer } from "../../src/graph/conv-layers.ts";
+import { convLayers, findLayer } from "../../src/graph/conv-layers.ts";
 import { inferShapes } from "../../src/graph/infer.ts";
-import { f32, spread } from "../../src/kernels/operator.ts";
 import { inferRule } from "../../src/kernels/table.ts";
 import { roundToHalf } from "../../src/relevance/half.ts";
-import { countImportant } from "../../src/relevance/importance.ts";
-import { MAX_TAUS, RelevancePass, tapSums } from "../../src/relevance/pass.ts";
+import { addImportanceBits, countImportant, importanceWords } from "../../src/relevance/importance.ts";
+import { markImportant, MAX_TAUS, RelevancePass, tapSums } from "../../src/relevance/pass.ts";
 import { studyLayer } from "../../src/relevance/study-layer.ts";
 import type { StudyLayer } from "../../src/relevance/study.ts";
 import { exactNumbers, graphOf, IMAGE, LOGITS, residualNetwork } from "../engine/network.ts";
@@ -45,25 +44,31 @@ interface ImportanceCase {
   readonly classes: readonly number[];
 }
 
-/** Both phases of shaders/importance.wgsl; classes are numbered from 0. */
+/** What shaders/importance.wgsl finds, added up by class as a study does it; classes are numbered from 0. */
 async function importance(gpu: Gpu, { relevance, channels, taus, classes }: ImportanceCase) {
   const batch = relevance.length / channels;
-  const tau = Array.from({ length: MAX_TAUS }, (_, k) => f32(taus[k] ?? 0));
+  const words = importanceWords(taus.length, channels);
   const got = await runBeside(
     gpu,
     (x) => {
-      const reads = [x.input("relevance", [batch, channels]).slot, x.input("classes", [batch]).slot];
-      const writes = [x.result("totals", [batch, 2]).slot, x.result("hits", [batch, 2, taus.length, channels]).slot];
-      [batch, batch * channels].forEach((lanes, phase) => {
-        const params = [batch, channels, taus.length, batch, phase, 0, 0, 0, ...tau];
-        const workgroups = spread(Math.ceil(lanes / 8));
-        x.dispatch({ shader: "importance", params, reads, writes, workgroups, label: "importance" });
-      });
+      const [input, bits, totals] = [
+        x.input("relevance", [batch, channels]),
+        x.result("bits", [batch, words]),
+        x.result("totals", [batch, 2]),
+      ];
+      markImportant(x, input, bits, taus, totals.slot);
     },
-    { relevance, classes: Uint32Array.from(classes) },
-    ["totals", "hits"],
+    { relevance },
+    ["totals", "bits"],
   );
-  return { totals: must(got.get("totals"), "totals"), hits: must(got.get("hits"), "hits") };
+  const bits = new Uint32Array(must(got.get("bits"), "bits").buffer);
+  const cells = 2 * taus.length * channels;
+  const hits = new Uint32Array(cells * (Math.max(...classes) + 1));
+  classes.forEach((t, n) => {
+    const counts = hits.subarray(t * cells, (t + 1) * cells);
+    addImportanceBits(bits.subarray(n * words, (n + 1) * words), channels, counts);
+  });
+  return { totals: must(got.get("totals"), "totals"), hits };
 }
 
 /** Where float16 is hard: every power of two with its neighbours, ties, subnormals, overflow, and numbers at random. */
@@ -122,11 +127,11 @@ onAdapters("the pass of a study", (gpu) => {
       tie,
       row(-3, 3),
     ];
-    const classes = [2, 0, 2, 1, 1, 1, 0, 2, 0xffffffff];
+    const classes = [2, 0, 2, 1, 1, 1, 0, 2, 3];
     const relevance = Float32Array.from(rows.flat());
     const { hits } = await importance(gpu(), { relevance, channels, taus, classes });
     const cells = 2 * taus.length * channels;
-    for (const cls of [0, 1, 2]) {
+    for (const cls of [0, 1, 2, 3]) {
       const expected = new Uint32Array(cells);
       rows.forEach((r, n) => {
         if (classes[n] === cls) countImportant(Float32Array.from(r), taus, expected);
@@ -134,8 +139,6 @@ onAdapters("the pass of a study", (gpu) => {
       expect(Array.from(hits.subarray(cls * cells, (cls + 1) * cells)), `class ${cls}`).toEqual(Array.from(expected));
       expect(expected.some((n) => n > 0)).toBe(true);
     }
-    // No image has them: all zero, not what was in the buffer.
-    expect(hits.subarray(3 * cells).every((n) => n === 0)).toBe(true);
   });
 
   test("overflow of float16: what is infinite there reaches the threshold, the rest does not", async () => {
@@ -159,6 +162,24 @@ onAdapters("the pass of a study", (gpu) => {
       g: { kernel: [3, 2], strides: [2, 4], dilations: [2, 3], pads: [0, 1, 1, 1] },
     },
     { title: "1x1, stride 2", x: [1, 6, 7, 7], o: [4, 4], g: { strides: [2, 2] } },
+    { title: "1x1, stride 4, padded", x: [2, 3, 6, 11], o: [3, 4], g: { strides: [4, 4], pads: [3, 1, 1, 1] } },
+    { title: "1x1, a plane of many blocks", x: [1, 2, 13, 29], o: [13, 29], g: {} },
+    { title: "1x1, stride 3", x: [1, 2, 7, 8], o: [3, 3], g: { strides: [3, 3] } },
+    {
+      title: "3x3, stride 2, pad 1",
+      x: [2, 3, 9, 10],
+      o: [5, 5],
+      g: { kernel: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] },
+    },
+    {
+      title: "3x3, dilated",
+      x: [1, 3, 8, 12],
+      o: [6, 4],
+      g: { kernel: [3, 3], dilations: [2, 4], pads: [1, 0, 1, 0] },
+    },
+    { title: "1x3", x: [2, 2, 5, 8], o: [5, 8], g: { kernel: [1, 3], pads: [0, 1, 0, 1] } },
+    { title: "5x4", x: [2, 2, 7, 9], o: [7, 9], g: { kernel: [5, 4], pads: [2, 1, 2, 2] } },
+    { title: "1-D, three taps", x: [2, 3, 13], o: [1, 7], g: { kernel: [1, 3], strides: [1, 2], pads: [0, 1, 0, 1] } },
     { title: "1-D", x: [2, 3, 13], o: [1, 6], g: { kernel: [1, 4], strides: [1, 2], pads: [0, 1, 0, 0] } },
     {
       title: "kernel that never reaches inside",
@@ -208,8 +229,10 @@ onAdapters("the pass of a study", (gpu) => {
       sums[at] = (sums[at] ?? 0) + (x.data[input] ?? NaN);
       sizes[at] = (sizes[at] ?? 0) + Math.abs(x.data[input] ?? NaN);
     });
-    // At most one rounding an addition: rows, then their sums.
-    const bound = (i: number) => 1.01 * (o.reduce((a, b) => a + b, 0) * U * (sizes[i] ?? 0));
+    // At most one rounding an addition. Rows, then their sums; or four positions at a time, in blocks of 64.
+    const [rows = 0, columns = 0] = o;
+    const roundings = Math.max(rows + columns, 16 + Math.ceil((rows * columns) / 64) + 3);
+    const bound = (i: number) => 1.01 * roundings * U * (sizes[i] ?? 0);
     expectWithin(got.get("sums") ?? [], sums, bound, "tap sums");
   });
 
@@ -218,108 +241,123 @@ onAdapters("the pass of a study", (gpu) => {
     const images = draw.images([4, ...IMAGE]);
     const pixels = IMAGE.reduce((a, b) => a * b, 1);
     const labels = [4, 1, 4, 0];
-    const classes = [7, 2, 7, 2];
     const taus = [0.03, 0.1, 0.5];
     const values = interpret(
       network,
       new Map([["image", { shape: images.shape, data: Float64Array.from(images.data) }]]),
     );
-    const open = (session: Session, name: string, batch: number) => {
-      const layer = findLayer(shaped, name);
-      const options = { layer, geometry: studyLayer(layer), imageShape: IMAGE, logitCount: LOGITS, batch, taus };
+    const open = (session: Session, names: readonly string[], batch: number) => {
+      const layers = names.map((name) => ({
+        layer: findLayer(shaped, name),
+        geometry: studyLayer(findLayer(shaped, name)),
+      }));
+      const options = { layers, imageShape: IMAGE, logitCount: LOGITS, batch, taus };
       return RelevancePass.open(session, { ...options, input: STUDIED.image, logits: STUDIED.logits });
     };
+    const runAlone = async (session: Session, name: string) => {
+      using pass = await open(session, [name], 4);
+      const { logits, layers } = await pass.run(Float32Array.from(images.data), labels);
+      return { logits, ...must(layers[0], name) };
+    };
 
-    test.each(["z1", "z2", "z3"])(
-      "at layer %s: relevance without its bias, tap sums, logits, hits by class",
-      async (name) => {
-        using session = new Session(gpu(), network);
-        using pass = await open(session, name, 4);
-        const got = await pass.run(Float32Array.from(images.data), labels, classes);
-        // Values and gradients are exact in this network (test/engine/gradient.test.ts): only the pass itself rounds.
-        const seed = new Float32Array(4 * LOGITS);
-        labels.forEach((label, i) => (seed[i * LOGITS + label] = 1));
-        const slopes = await session.gradient(new Map([["image", images]]), { of: "logits", seed, wrt: [name] });
-        const g = must(slopes.get(name), name).data;
-        const z = must(values.get(name), name);
-        const layer = findLayer(shaped, name);
-        const [, channels = 0] = z.shape;
-        const positions = z.data.length / (4 * channels);
-        const sums = new Float64Array(4 * channels);
-        const sizes = new Float64Array(4 * channels);
-        z.data.forEach((v, i) => {
-          const at = Math.floor(i / positions);
-          const term = (v - (layer.bias?.data[at % channels] ?? 0)) * (g[i] ?? NaN);
-          sums[at] = (sums[at] ?? 0) + term;
-          sizes[at] = (sizes[at] ?? 0) + Math.abs(term);
-        });
-        // z - b, the product, and an addition a position are rounded at most.
-        const bound = (i: number) => 1.01 * (positions + 2) * U * (sizes[i] ?? 0);
-        expectWithin(got.relevance, sums, bound, "relevance");
-        expect(sums.some((s) => s !== 0)).toBe(true);
-        expectWithin(got.logits, must(values.get("logits"), "logits").data, () => 0, "logits");
-        expect(got.hits.map((h) => h.class)).toEqual([7, 2]);
-        for (const { class: cls, counts } of got.hits) {
-          const expected = new Uint32Array(counts.length);
-          classes.forEach((c, i) => {
-            if (c === cls) countImportant(got.relevance.subarray(i * channels, (i + 1) * channels), taus, expected);
-          });
-          expect(Array.from(counts), `hits of class ${cls}`).toEqual(Array.from(expected));
-          expect(expected.some((n) => n > 0)).toBe(true);
-        }
-        // r_n[i] = sum over taps of w S (METHOD.md B): the sums of z without bias follow from the tap sums.
-        const size = got.tapSums.length / 4;
-        const w = must(layer.weights, "weights").data;
-        const fromTaps = new Float64Array(4 * channels);
-        const plain = new Float64Array(4 * channels);
-        fromTaps.forEach((_, at) => {
-          const [n, c] = [Math.floor(at / channels), at % channels];
-          for (let k = 0; k < size; k++) {
-            fromTaps[at] = (fromTaps[at] ?? 0) + (w[c * size + k] ?? NaN) * (got.tapSums[n * size + k] ?? NaN);
-          }
-        });
-        z.data.forEach((v, i) => {
-          const at = Math.floor(i / positions);
-          plain[at] = (plain[at] ?? 0) + v - (layer.bias?.data[at % channels] ?? 0);
-        });
-        // Multiples of 2^-12 below 2^10: tap sums are exact too.
-        expectWithin(fromTaps, plain, () => 0, "tap sums");
-      },
-    );
-
-    test("a short last batch gives the same bits as a full one, and counts only its own images", async () => {
+    test.each(["z1", "z2", "z3"])("at layer %s: relevance without its bias, tap sums, logits, hits", async (name) => {
       using session = new Session(gpu(), network);
-      using pass = await open(session, "z2", 4);
-      const all = await pass.run(Float32Array.from(images.data), labels, classes);
-      const short = await pass.run(
-        Float32Array.from(images.data.subarray(0, 3 * pixels)),
-        labels.slice(0, 3),
-        [1, 1, 1],
-      );
-      for (const key of ["relevance", "tapSums", "logits"] as const) {
+      const got = await runAlone(session, name);
+      // Values and gradients are exact in this network (test/engine/gradient.test.ts): only the pass itself rounds.
+      const seed = new Float32Array(4 * LOGITS);
+      labels.forEach((label, i) => (seed[i * LOGITS + label] = 1));
+      const slopes = await session.gradient(new Map([["image", images]]), { of: "logits", seed, wrt: [name] });
+      const g = must(slopes.get(name), name).data;
+      const z = must(values.get(name), name);
+      const layer = findLayer(shaped, name);
+      const [, channels = 0] = z.shape;
+      const positions = z.data.length / (4 * channels);
+      const sums = new Float64Array(4 * channels);
+      const sizes = new Float64Array(4 * channels);
+      z.data.forEach((v, i) => {
+        const at = Math.floor(i / positions);
+        const term = (v - (layer.bias?.data[at % channels] ?? 0)) * (g[i] ?? NaN);
+        sums[at] = (sums[at] ?? 0) + term;
+        sizes[at] = (sizes[at] ?? 0) + Math.abs(term);
+      });
+      // z - b, the product, and an addition a position are rounded at most.
+      const bound = (i: number) => 1.01 * (positions + 2) * U * (sizes[i] ?? 0);
+      expectWithin(got.relevance, sums, bound, "relevance");
+      expect(sums.some((s) => s !== 0)).toBe(true);
+      expectWithin(got.logits, must(values.get("logits"), "logits").data, () => 0, "logits");
+      const words = importanceWords(taus.length, channels);
+      labels.forEach((_, i) => {
+        const [counts, expected] = [
+          new Uint32Array(2 * taus.length * channels),
+          new Uint32Array(2 * taus.length * channels),
+        ];
+        addImportanceBits(got.bits.subarray(i * words, (i + 1) * words), channels, counts);
+        countImportant(got.relevance.subarray(i * channels, (i + 1) * channels), taus, expected);
+        expect(counts, `image ${i}`).toEqual(expected);
+        expect(expected.some((n) => n > 0)).toBe(true);
+      });
+      // r_n[i] = sum over taps of w S (METHOD.md B): the sums of z without bias follow from the tap sums.
+      const size = got.tapSums.length / 4;
+      const w = must(layer.weights, "weights").data;
+      const fromTaps = new Float64Array(4 * channels);
+      const plain = new Float64Array(4 * channels);
+      fromTaps.forEach((_, at) => {
+        const [n, c] = [Math.floor(at / channels), at % channels];
+        for (let k = 0; k < size; k++) {
+          fromTaps[at] = (fromTaps[at] ?? 0) + (w[c * size + k] ?? NaN) * (got.tapSums[n * size + k] ?? NaN);
+        }
+      });
+      z.data.forEach((v, i) => {
+        const at = Math.floor(i / positions);
+        plain[at] = (plain[at] ?? 0) + v - (layer.bias?.data[at % channels] ?? 0);
+      });
+      // Multiples of 2^-12 below 2^10: tap sums are exact too.
+      expectWithin(fromTaps, plain, () => 0, "tap sums");
+    });
+
+    test("several layers at once give what each gives alone, bit for bit", async () => {
+      using session = new Session(gpu(), network);
+      const names = convLayers(shaped).map((layer) => layer.name);
+      using pass = await open(session, names, 4);
+      const { layers, logits } = await pass.run(Float32Array.from(images.data), labels);
+      expect(names.length).toBeGreaterThan(2);
+      for (const [k, name] of names.entries()) {
+        const alone = await runAlone(session, name);
+        expect({ logits, ...layers[k] }, name).toEqual(alone);
+      }
+    });
+
+    test("a short last batch gives the same bits as a full one, and marks only its own images", async () => {
+      using session = new Session(gpu(), network);
+      using pass = await open(session, ["z2"], 4);
+      const run = async (n: number) => {
+        const { logits, layers } = await pass.run(
+          Float32Array.from(images.data.subarray(0, n * pixels)),
+          labels.slice(0, n),
+        );
+        return { logits, ...must(layers[0], "layer") };
+      };
+      const [all, short, none] = [await run(4), await run(3), await run(0)];
+      for (const key of ["relevance", "tapSums", "logits", "bits"] as const) {
         expect(short[key].length).toBe((3 * all[key].length) / 4);
         expect(short[key], key).toEqual(all[key].slice(0, short[key].length));
+        expect(none[key].length).toBe(0);
       }
-      expect(short.hits.length).toBe(1);
-      const expected = new Uint32Array(2 * taus.length * 8);
-      for (let i = 0; i < 3; i++) countImportant(short.relevance.subarray(8 * i, 8 * i + 8), taus, expected);
-      expect(Array.from(short.hits[0]?.counts ?? [])).toEqual(Array.from(expected));
-      const none = await pass.run(new Float32Array(0), [], []);
-      expect([none.relevance.length, none.hits.length]).toEqual([0, 0]);
     });
 
     test("taus that the shader cannot take are refused; disposing frees the pass", async () => {
       using session = new Session(gpu(), network);
       const layer = findLayer(shaped, "z2");
-      const options = { layer, geometry: studyLayer(layer), imageShape: IMAGE, logitCount: LOGITS, batch: 1 };
+      const layers = [{ layer, geometry: studyLayer(layer) }];
+      const options = { layers, imageShape: IMAGE, logitCount: LOGITS, batch: 1 };
       for (const wrong of [[], [0.5, 0.1], Array.from({ length: MAX_TAUS + 1 }, (_, k) => (k + 1) / 100)]) {
         const work = RelevancePass.open(session, { ...options, taus: wrong, input: "image", logits: "logits" });
         await expect(work).rejects.toThrow(UnbraidError);
       }
       const held = gpu().allocatedBytes;
-      (await open(session, "z2", 2))[Symbol.dispose]();
+      (await open(session, ["z2"], 2))[Symbol.dispose]();
       const weights = gpu().allocatedBytes; // weights stay with the session
-      (await open(session, "z2", 2))[Symbol.dispose]();
+      (await open(session, ["z2"], 2))[Symbol.dispose]();
       expect(gpu().allocatedBytes).toBe(weights);
       expect(weights).toBeGreaterThan(held);
     });

@@ -5,7 +5,8 @@ import { UnbraidError } from "../../src/errors.ts";
 import { digestOf, hexDigest, listDigest } from "../../src/relevance/digest.ts";
 import { decodeStudy, encodeStudy, studiesEqual } from "../../src/relevance/study-file.ts";
 import { selectLayer } from "../../src/relevance/study-set.ts";
-import { accumulate, countsOf, tapSumsOf } from "../../src/relevance/study.ts";
+import { accumulate } from "../../src/relevance/accumulate.ts";
+import { countsOf, tapSumsOf } from "../../src/relevance/study.ts";
 import { Random } from "../support/random.ts";
 import { batchOf, emptyStudy, LABELS } from "./synthetic.ts";
 

@@ -1,17 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { must, UnbraidError } from "../../src/errors.ts";
-import { assertStudyMatches, mergeStudies } from "../../src/relevance/merge.ts";
+import { importantChannels, VARIANTS } from "../../src/relevance/importance.ts";
+import { assertStudyMatches, mergeSets } from "../../src/relevance/merge.ts";
 import { decodeStudy, encodeStudy, studiesEqual } from "../../src/relevance/study-file.ts";
 import { selectLayer } from "../../src/relevance/study-set.ts";
-import {
-  accumulate,
-  accumulatorBytes,
-  accumulatorOf,
-  countsOf,
-  imagesOf,
-  isComplete,
-  tapSumsOf,
-} from "../../src/relevance/study.ts";
+import { accumulate } from "../../src/relevance/accumulate.ts";
+import { accumulatorBytes, countsOf, imagesOf, isComplete, tapSumsOf } from "../../src/relevance/study.ts";
 import type { Study, StudyMeta } from "../../src/relevance/study.ts";
 import { batchOf, emptyStudy, INPUTS, LABELS, OUTPUTS, syntheticMeta, TAPS } from "./synthetic.ts";
 
@@ -24,6 +18,8 @@ function studyOf(ranges: readonly (readonly [number, number])[], skip: readonly 
 }
 
 const bytesOf = (study: Study): Uint8Array => encodeStudy({ studies: [study] });
+const mergeStudies = (...studies: Study[]): Study =>
+  selectLayer(mergeSets(studies.map((study) => ({ studies: [study] }))).set);
 const equal = (a: Study, b: Study): boolean => studiesEqual({ studies: [a] }, { studies: [b] });
 
 /** The code of the UnbraidError that `act` throws. */
@@ -74,10 +70,21 @@ describe("accumulating a study", () => {
     expect(equal(whole, studyOf([[0, ALL - 1]]))).toBe(false);
   });
 
-  it("takes hits that the GPU counted", () => {
+  it("takes hits that the GPU found", () => {
     const study = emptyStudy();
-    const hits = [0, 1, 2].map((t) => ({ class: t, counts: accumulatorOf(whole, t).counts }));
-    accumulate(study, { ...batchOf(0, ALL), importance: { hits } });
+    const batch = batchOf(0, ALL);
+    const relevance = must(batch.importance.relevance, "relevance");
+    const { taus } = study.meta;
+    // One word an image, variant and tau: four channels.
+    const bits = LABELS.flatMap((_, j) =>
+      VARIANTS.flatMap((variant) =>
+        taus.map((tau) => {
+          const important = importantChannels(relevance.subarray(j * OUTPUTS, (j + 1) * OUTPUTS), tau, variant);
+          return important.reduce((word, hit, c) => (hit ? word | (1 << c) : word), 0);
+        }),
+      ),
+    );
+    accumulate(study, { ...batch, importance: { bits: Uint32Array.from(bits) } });
     expect(equal(study, whole)).toBe(true);
   });
 
@@ -97,12 +104,12 @@ describe("accumulating a study", () => {
     bad.tapSums[2 * INPUTS * TAPS + 5] = NaN;
     expect(() => {
       accumulate(study, bad);
-    }).toThrow(/image 6 hold NaN \(value 5\)/);
+    }).toThrow(/tap sums of image 6 at layer layer1.conv hold NaN \(value 5\)/);
     const worse = batchOf(4, 8);
     if ("relevance" in worse.importance) worse.importance.relevance[OUTPUTS] = Infinity;
     expect(() => {
       accumulate(study, worse);
-    }).toThrow(/relevance of image image 5 hold Infinity/);
+    }).toThrow(/relevance of image 5 at layer layer1.conv hold Infinity/);
     expect(
       codeOf(() => {
         accumulate(study, worse);

@@ -1,7 +1,8 @@
 /** A small study of a grouped 3x2 Conv, and random batches for it. */
 import { foldsOf } from "../../src/relevance/folds.ts";
 import { createStudy } from "../../src/relevance/study.ts";
-import type { Study, StudyBatch, StudyMeta } from "../../src/relevance/study.ts";
+import type { StudyBatch } from "../../src/relevance/accumulate.ts";
+import type { Study, StudyMeta } from "../../src/relevance/study.ts";
 import { Random } from "../support/random.ts";
 
 export const CLASSES = 3;

@@ -15,7 +15,8 @@ import { PRESETS } from "../../src/images/presets.ts";
 import { inferRule } from "../../src/kernels/table.ts";
 import { RelevancePass } from "../../src/relevance/pass.ts";
 import { studyLayer } from "../../src/relevance/study-layer.ts";
-import { accumulate, createStudy, type Study } from "../../src/relevance/study.ts";
+import { accumulate } from "../../src/relevance/accumulate.ts";
+import { createStudy, type Study } from "../../src/relevance/study.ts";
 import { goldenMeta, type GoldenMeta } from "../relevance/golden.ts";
 import { sharedDir } from "./shared.ts";
 
@@ -73,21 +74,27 @@ export async function runGolden(gpu: Gpu, name: string, form: string): Promise<G
   });
   const logits = new Float32Array(items.length * logitCount);
   const relevance = new Float32Array(items.length * geometry.outChannels);
-  using pass = await RelevancePass.open(session, { ...options, logitCount, taus: meta.taus });
+  using pass = await RelevancePass.open(session, {
+    ...options,
+    layers: [{ layer, geometry }],
+    logitCount,
+    taus: meta.taus,
+  });
   let at = 0;
   for await (const batch of batches({ root, items, spec, batchSize: BATCH })) {
-    const got = await pass.run(batch.tensor, batch.labels, batch.labels);
+    const got = await pass.run(batch.tensor, batch.labels);
+    const of = must(got.layers[0], "layer");
     accumulate(study, {
       range: [at, batch.next],
       labels: batch.labels,
-      tapSums: got.tapSums,
-      importance: { hits: got.hits },
+      tapSums: of.tapSums,
+      importance: { bits: of.bits },
     });
     logits.set(got.logits, at * logitCount);
-    relevance.set(got.relevance, at * geometry.outChannels);
+    relevance.set(of.relevance, at * geometry.outChannels);
     at = batch.next;
   }
-  const ofClass = (t: number) => items.filter((i) => i.label === t);
+  const ofClass = (t: unknown) => items.filter((i) => i.label === t);
   return {
     ...{ meta, study, session, layer, logits, relevance, labels },
     epsilon: epsilonOf(shaped),

@@ -1,28 +1,20 @@
-/** `unbraid study`: one pass over a folder of images, to relevance, importance and average relevance vectors of a layer. */
+/** `unbraid study`: one pass over a folder of images, to relevance, importance and average relevance vectors of layers. */
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import { Session } from "../../engine/session.ts";
 import { UnbraidError } from "../../errors.ts";
-import { assertSplittable, findLayer, type ConvLayer } from "../../graph/conv-layers.ts";
 import { imageListDigest } from "../../images/digest.ts";
 import type { ImageList } from "../../images/folder.ts";
 import type { SkippedImage } from "../../images/loader.ts";
 import { listDigest } from "../../relevance/digest.ts";
-import { assertSameStudy } from "../../relevance/merge.ts";
+import { assertSameSet } from "../../relevance/merge.ts";
 import { RelevancePass } from "../../relevance/pass.ts";
 import { runStudy } from "../../relevance/run-study.ts";
 import { encodeStudy } from "../../relevance/study-file.ts";
-import { DEFAULT_FOLDS, foldsOf } from "../../relevance/folds.ts";
-import { selectLayer } from "../../relevance/study-set.ts";
+import { DEFAULT_FOLDS, foldsOf, MAX_FOLDS } from "../../relevance/folds.ts";
+import { createSet, firstOf, type CommonMeta, type StudySet } from "../../relevance/study-set.ts";
 import { studyLayer } from "../../relevance/study-layer.ts";
-import {
-  accumulatorBytes,
-  createStudy,
-  imagesOf,
-  isComplete,
-  type Study,
-  type StudyMeta,
-} from "../../relevance/study.ts";
+import { accumulatorBytes, imagesOf, isComplete, type Study } from "../../relevance/study.ts";
 import { usageError } from "../arguments.ts";
 import type { Command } from "../command.ts";
 import type { Context } from "../context.ts";
@@ -38,23 +30,33 @@ import {
 } from "../images.ts";
 import { openModel, type OpenModel } from "../model.ts";
 import { Progress, showSeconds } from "../progress.ts";
-import { DEFAULT_TAU, readStudy } from "../studies.ts";
+import { DEFAULT_TAU, layerSummary, readStudy, showLayers } from "../studies.ts";
+import { chooseLayers } from "../study-layers.ts";
 import { showBytes } from "../table.ts";
 
 export const study: Command = {
   name: "study",
-  summary: "one pass over the images: relevance, importance and average relevance vectors of a layer",
-  usage: ["study MODEL --images DIR --layer L --out FILE [--tau X,...] [--shard I/N] [--resume]"],
+  summary: "one pass over the images: relevance, importance and average relevance vectors of layers",
+  usage: ["study MODEL --images DIR --layer L[,...]|all --out FILE [--tau X,...] [--folds F] [--shard I/N] [--resume]"],
   positionals: [1, 1],
   options: {
     images: FOLDER_OPTIONS.images,
-    layer: { type: "string", value: "NAME", help: "a Conv layer by any name that `inspect` lists, or `last`" },
+    layer: {
+      type: "string",
+      value: "NAME,...",
+      help: "Conv layers by any name that `inspect` lists, `last`, or `all` that can be split: one pass does for all",
+    },
     out: { type: "string", value: "FILE", help: "the study" },
     tau: {
       type: "string",
       multiple: true,
       value: "X,...",
       help: `share of an image's relevance that makes a channel important (${DEFAULT_TAU})`,
+    },
+    folds: {
+      type: "string",
+      value: "F",
+      help: `disjoint parts of each class's images that are kept apart, for evidence on held-out images (${DEFAULT_FOLDS})`,
     },
     classes: FOLDER_OPTIONS.classes,
     limit: FOLDER_OPTIONS.limit,
@@ -79,19 +81,19 @@ const MAX_TAUS = 32;
 async function run(context: Context): Promise<undefined> {
   const { args, out } = context;
   const path = args.required("out", "the file to write");
-  const layerName = args.required("layer", "the layer to study; `unbraid inspect` lists them");
+  const layerText = args.required("layer", "the layers to study; `unbraid inspect` lists them");
   context.checkWritable(path);
   const opened = openModel(context, args.positional(0));
   const { root, list } = await imagesOption(context);
   const network = await imageNetwork(context, opened, root, list.items);
   checkClassCount(context, list, network.logits);
-  const layer = findLayer(network.shaped, layerName);
-  assertSplittable(layer);
-  const meta = await metaOf(context, opened, network, layer, root, list);
+  const { layers, name } = chooseLayers(out, network.shaped, network.classifier.logits, layerText);
+  const common = await commonMeta(context, opened, network, root, list);
+  const empty = createSet(common, layers.map(studyLayer));
   const part = shardOf(args.text("shard"), list.items.length);
-  const { result, start } = begin(context, path, meta, part);
-  const save = (s: Study): void => {
-    context.writeFile(path, encodeStudy({ studies: [s] }));
+  const { result, start } = begin(context, path, empty, part);
+  const save = (set: StudySet): void => {
+    context.writeFile(path, encodeStudy(set));
   };
 
   let done = { seconds: 0, images: 0 };
@@ -100,25 +102,24 @@ async function run(context: Context): Promise<undefined> {
     using device = await context.openDevice();
     using session = new Session(device.gpu, opened.graph);
     using pass = await RelevancePass.open(session, {
-      layer,
-      geometry: meta.layer,
+      layers: layers.map((layer) => ({ layer, geometry: studyLayer(layer) })),
       input: network.classifier.input,
       logits: network.classifier.logits,
       imageShape: network.imageShape,
       logitCount: network.logits,
       batch: network.batch,
-      taus: result.meta.taus,
+      taus: firstOf(result).meta.taus,
     });
     const progress = new Progress(out, "images", part.end - start);
     const skipped: SkippedImage[] = [];
     const items = list.items.slice(0, part.end);
     done = await runStudy({
-      study: result,
+      set: result,
       pass,
       paths: items.map((item) => item.path),
       folds: foldsOf(
         list.items.map((item) => item.label),
-        result.meta.folds,
+        common.folds,
       ),
       batches: imageBatches(context, network, { root, items, start, onSkip: (s) => skipped.push(s) }),
       start,
@@ -133,18 +134,17 @@ async function run(context: Context): Promise<undefined> {
     gpuBytes = device.gpu.peakBytes;
     save(result);
   }
-  await summarise(context, result, done, gpuBytes, path);
+  await summarise(context, result, name, { ...done, gpuBytes, path });
   return undefined;
 }
 
-async function metaOf(
+async function commonMeta(
   context: Context,
   opened: OpenModel,
   { spec }: ImageNetwork,
-  layer: ConvLayer,
   root: string,
   list: ImageList,
-): Promise<StudyMeta> {
+): Promise<CommonMeta> {
   const taus = context.args.numbers("tau", { least: 0, most: 1 });
   if (taus.length > MAX_TAUS)
     throw usageError(
@@ -156,7 +156,6 @@ async function metaOf(
   for (const { label } of list.items) perClass[label] = (perClass[label] ?? 0) + 1;
   return {
     model: { file: basename(opened.path), sha256: opened.digest() },
-    layer: studyLayer(layer),
     classes: list.classes,
     // A class is the logit of the same number: the folders' order, or what --classes says.
     labels: list.classes.map((_, t) => t),
@@ -167,7 +166,7 @@ async function metaOf(
     },
     preprocess: showPreprocess(spec),
     taus: taus.length === 0 ? [DEFAULT_TAU] : [...new Set(taus)].sort((a, b) => a - b),
-    folds: DEFAULT_FOLDS,
+    folds: context.args.number("folds", { integer: true, least: 1, most: MAX_FOLDS }) ?? DEFAULT_FOLDS,
     // With the files' sizes, so that a study is not continued on other images of the same names.
     settings: { files: await imageListDigest(list.items, root) },
   };
@@ -193,20 +192,20 @@ function shardOf(text: string | undefined, length: number): Part {
   return { start: at(shard - 1), end: at(shard) };
 }
 
-/** A new study, or the one in `path` and where it goes on. */
-function begin({ args, out }: Context, path: string, meta: StudyMeta, part: Part): { result: Study; start: number } {
+/** The new study, or the one in `path` and where it goes on. */
+function begin({ args, out }: Context, path: string, empty: StudySet, part: Part): { result: StudySet; start: number } {
   const there = existsSync(path);
   if (args.flag("resume")) {
     if (there) {
-      const old = selectLayer(readStudy(path));
-      assertSameStudy(old.meta, meta);
-      return { result: old, start: goesOnAt(old, part, path) };
+      const old = readStudy(path);
+      assertSameSet(old, empty);
+      return { result: old, start: goesOnAt(firstOf(old), part, path) };
     }
     out.note(`${path} is not there yet: the study begins at its first image`);
   } else if (there) {
     refuseToOverwrite(path);
   }
-  return { result: createStudy(meta), start: part.start };
+  return { result: empty, start: part.start };
 }
 
 /** What a study has done must be the beginning of this part. */
@@ -226,7 +225,7 @@ function goesOnAt(old: Study, { start, end }: Part, path: string): number {
 function refuseToOverwrite(path: string): void {
   let old: Study;
   try {
-    old = selectLayer(readStudy(path));
+    old = firstOf(readStudy(path));
   } catch {
     return; // not a study: replaced like any other output
   }
@@ -239,35 +238,44 @@ function refuseToOverwrite(path: string): void {
   );
 }
 
+interface Done {
+  readonly seconds: number;
+  readonly images: number;
+  readonly gpuBytes: number;
+  readonly path: string;
+}
+
 async function summarise(
   { out }: Context,
-  result: Study,
-  { seconds, images }: { seconds: number; images: number },
-  gpuBytes: number,
-  path: string,
+  result: StudySet,
+  name: string,
+  { seconds, images, gpuBytes, path }: Done,
 ): Promise<void> {
-  const { meta } = result;
-  const total = meta.classes.reduce((n, _, t) => n + imagesOf(result, t), 0);
+  const first = firstOf(result);
+  const { meta } = first;
+  const total = meta.classes.reduce((n, _, t) => n + imagesOf(first, t), 0);
   const rate = seconds > 0 ? images / seconds : 0;
   const json = {
     images: total,
     classes: meta.classes.length,
-    layer: meta.layer.name,
+    layer: name,
     seconds,
     images_per_second: rate,
-    accumulator_bytes: accumulatorBytes(result),
+    accumulator_bytes: result.studies.reduce((bytes, s) => bytes + accumulatorBytes(s), 0),
     file: path,
     images_this_run: images,
-    skipped: result.skipped.map(({ name, reason }) => ({ image: name, reason })),
-    complete: isComplete(result),
+    skipped: first.skipped.map(({ name, reason }) => ({ image: name, reason })),
+    complete: isComplete(first),
     taus: meta.taus,
+    folds: meta.folds,
+    layers: result.studies.map(layerSummary),
     gpu_bytes: gpuBytes,
   };
-  const skipped = result.skipped.length === 0 ? "" : `, ${result.skipped.length} skipped`;
+  const skipped = first.skipped.length === 0 ? "" : `, ${first.skipped.length} skipped`;
   const part = json.complete ? "" : ` (of ${meta.images.length}: a part)`;
   await out.result(
     json,
-    `${path}: ${total} images${part} of ${json.classes} classes at ${json.layer}${skipped}; ` +
+    `${path}: ${total} images${part} of ${json.classes} classes at ${showLayers(result)}${skipped}; ` +
       `${images} in ${showSeconds(seconds)} (${rate.toPrecision(3)} a second), ${showBytes(json.accumulator_bytes)} of accumulators\n`,
   );
 }

@@ -1,0 +1,54 @@
+/** Tap sums on the GPU (METHOD.md B, "One pass finds"): the dispatch, and which of its shader's ways suits a layer. */
+import type { Extension } from "../engine/plan.ts";
+import { spread, type DeviceTensor } from "../kernels/operator.ts";
+import type { StudyLayer } from "./study.ts";
+import { tapsOf } from "./study.ts";
+
+/** Lanes of a workgroup where each walks a plane by itself: one subgroup of a software adapter, two of a GPU. */
+export const lanesFor = (subgroups: number): number => (subgroups >= 16 ? 64 : 8);
+
+const isPowerOfTwo = (n: number): boolean => (n & (n - 1)) === 0;
+
+/** The entry point of shaders/tap_sums.wgsl. */
+function wayFor({ kernel, strides }: StudyLayer): "main" | "point" | "small" {
+  if (!strides.every(isPowerOfTwo)) return "main";
+  if (kernel.every((k) => k === 1)) return "point";
+  return kernel.every((k) => k <= 3) ? "small" : "main";
+}
+
+/**
+ * Tap sums of `input` for a layer of this geometry.
+ * @param input [n, I, height, width] or [n, I, width]
+ * @param target [n, I, K]
+ * @param outputShape the layer's, [n, C, ...]
+ */
+export function tapSums(
+  x: Pick<Extension, "dispatch" | "subgroups">,
+  input: DeviceTensor,
+  target: DeviceTensor,
+  g: StudyLayer,
+  outputShape: readonly number[],
+): void {
+  const plane = (shape: readonly number[]) => (shape.length === 3 ? [1, shape[2] ?? 1] : shape.slice(2));
+  const [batch = 0] = input.shape;
+  const [top, left] = g.pads;
+  const way = wayFor(g);
+  let [from, to] = [plane(input.shape), plane(outputShape)];
+  // One tap that meets every element: the plane is as good as one row, and has fewer ends.
+  if (way === "point" && from.join() === to.join() && [...g.strides, top + 1, left + 1].every((n) => n === 1)) {
+    from = [1, from.reduce((a, b) => a * b, 1)];
+    to = from;
+  }
+  const lanes = lanesFor(x.subgroups);
+  const tasks = batch * g.inChannels * (way === "main" ? tapsOf(g) : 1);
+  x.dispatch({
+    shader: "tap_sums",
+    entry: way,
+    constants: { LANES: lanes },
+    params: [...[batch, g.inChannels, ...from], ...[...to, ...g.kernel], ...[...g.strides, ...g.dilations, top, left]],
+    reads: [input.slot],
+    writes: [target.slot],
+    workgroups: spread(Math.ceil(tasks / lanes)),
+    label: "tap sums",
+  });
+}
