@@ -4,68 +4,18 @@ import { floatAttr, intAttr, modelError, requireInput } from "./attributes.ts";
 import { sumRows } from "./conv-weight-gradient.ts";
 import { known } from "./host.ts";
 import { multiplyOnHost, worthMultiplying } from "./matmul-host.ts";
-import {
-  f32,
-  spread,
-  type DeviceTensor,
-  type GradientLowering,
-  type Lowering,
-  type Operator,
-  type Slot,
-} from "./operator.ts";
+import { multiply, storedMatrix, transposed, type Pieces, type Product, type View } from "./matrix-product.ts";
+import type { DeviceTensor, GradientLowering, Lowering, Operator, Slot } from "./operator.ts";
 import { broadcastShapes, broadcastStrides, checkedShape, showShape } from "./shape.ts";
-
-/** A stored matrix seen with strides: element (i, j) of matrix n lies at base + n step + i row + j column. */
-interface View {
-  readonly slot: Slot;
-  readonly row: number;
-  readonly column: number;
-  readonly base?: number;
-  readonly step?: number;
-}
-
-interface Product {
-  readonly rows: number;
-  readonly columns: number;
-  readonly depth: number;
-  readonly batch?: number;
-  readonly a: View;
-  readonly b: View;
-  readonly c?: View;
-  readonly alpha?: number;
-  readonly beta?: number;
-  readonly output: Slot;
-  readonly outputBase?: number;
-  readonly label: string;
-}
-
-const transposed = (v: View): View => ({ ...v, row: v.column, column: v.row });
-
-/** output = alpha a b + beta c. */
-function multiply(l: Lowering, p: Product): void {
-  const { rows, columns, depth, batch = 1, a, b, c } = p;
-  l.dispatch({
-    shader: "matmul",
-    params: [
-      ...[rows, columns, depth, batch],
-      ...[a.row, a.column, b.row, b.column],
-      ...[a.base ?? 0, a.step ?? 0, b.base ?? 0, b.step ?? 0],
-      ...[p.outputBase ?? 0, c?.row ?? 0, c?.column ?? 0, c === undefined ? 0 : 1],
-      f32(p.alpha ?? 1),
-      f32(p.beta ?? 0),
-    ],
-    reads: [a.slot, b.slot, (c ?? a).slot],
-    writes: [p.output],
-    workgroups: spread(Math.ceil((columns * Math.ceil(rows / 4) * batch) / 64)),
-    label: p.label,
-  });
-}
 
 function operand(l: Lowering, k: number): DeviceTensor {
   const tensor = l.input(k);
   if (tensor === undefined) throw modelError(l.node, "INPUT_MISSING", `input ${k} is missing`);
   return tensor;
 }
+
+/** An operand's shape, before any memory is asked for. */
+const shapeOf = (l: Lowering, k: number): readonly number[] => requireInput(l.node, [l.info(0), l.info(1)], k).shape;
 
 /** Rows, columns, depth and views of a Gemm's operands, transA and transB taken in. */
 function gemm(node: GraphNode, shapeA: readonly number[], shapeB: readonly number[]) {
@@ -79,16 +29,18 @@ function gemm(node: GraphNode, shapeA: readonly number[], shapeB: readonly numbe
   if (depth !== depthB) {
     throw modelError(node, "SHAPE", `A ${showShape(shapeA)} and B ${showShape(shapeB)} do not fit together`);
   }
-  const view = (slot: Slot, shape: readonly number[], trans: boolean): View => {
-    const plain = { slot, row: shape[1] ?? 0, column: 1 };
-    return trans ? transposed(plain) : plain;
-  };
+  const stored = (slot: Slot, shape: readonly number[]): View => ({ slot, row: shape[1] ?? 0, column: 1 });
   return {
     ...{ rows, columns, depth, transA, transB },
     alpha: floatAttr(node, "alpha", 1),
     beta: floatAttr(node, "beta", 1),
-    a: (slot: Slot) => view(slot, shapeA, transA),
-    b: (slot: Slot) => view(slot, shapeB, transB),
+    a: (slot: Slot): View => (transA ? transposed(stored(slot, shapeA)) : stored(slot, shapeA)),
+    b: (slot: Slot): View => (transB ? transposed(stored(slot, shapeB)) : stored(slot, shapeB)),
+    /** B where it stands on the right of a product: it may be too large for one binding there. */
+    right: (l: Lowering): View | Pieces => {
+      const matrix = storedMatrix(l, 1, shapeB[1] ?? 0, () => operand(l, 1).slot);
+      return transB ? transposed(matrix) : matrix;
+    },
   };
 }
 
@@ -125,13 +77,13 @@ const Gemm: Operator = {
     return [gemmOnHost(node, inputs) ?? { type: requireInput(node, inputs, 0).type, shape }];
   },
   forward: (l) => {
-    const [a, b, c] = [operand(l, 0), operand(l, 1), l.input(2)];
-    const g = gemm(l.node, a.shape, b.shape);
+    const [a, c] = [operand(l, 0), l.input(2)];
+    const g = gemm(l.node, a.shape, shapeOf(l, 1));
     const [row = 0, column = 0] = broadcastStrides(c?.shape ?? [], [g.rows, g.columns]);
     multiply(l, {
       ...g,
       a: g.a(a.slot),
-      b: g.b(b.slot),
+      b: g.right(l),
       ...(c === undefined ? {} : { c: { slot: c.slot, row, column } }),
       output: l.output(0).slot,
       label: l.node.name,
@@ -140,12 +92,12 @@ const Gemm: Operator = {
   gradient: (l) => {
     const dy = l.outputGradient(0);
     if (dy === undefined) return;
-    const [a, b] = [operand(l, 0), operand(l, 1)];
-    const g = gemm(l.node, a.shape, b.shape);
+    const a = operand(l, 0);
+    const g = gemm(l.node, a.shape, shapeOf(l, 1));
     const d: View = { slot: dy.slot, row: g.columns, column: 1 };
     if (l.wants(0)) {
       // d(A') = alpha dY B'^T, stored as A is: transposed, it is alpha B' dY^T.
-      const [left, right] = g.transA ? [g.b(b.slot), transposed(d)] : [d, transposed(g.b(b.slot))];
+      const [left, right] = g.transA ? [g.b(operand(l, 1).slot), transposed(d)] : [d, transposed(g.right(l))];
       const size = g.transA ? { rows: g.depth, columns: g.rows } : { rows: g.rows, columns: g.depth };
       const output = l.inputGradient(0).slot;
       multiply(l, {
@@ -270,22 +222,33 @@ const MatMul: Operator = {
     return [known(a.type, s.shape, a.type === "float32" ? Float32Array.from(product) : product)];
   },
   forward: (l) => {
-    const [a, b] = [operand(l, 0), operand(l, 1)];
-    const s = stacks(l.node, a.shape, b.shape);
+    const [a, s] = [operand(l, 0), stacks(l.node, shapeOf(l, 0), shapeOf(l, 1))];
+    const output = l.output(0).slot;
+    if (sizeOf(s.batchB) === 1) {
+      const { rows, left, right } = oneMatrix(l, s, a.slot);
+      const { columns, depth } = s;
+      multiply(l, { rows, columns, depth, a: left, b: right, output, label: l.node.name });
+      return;
+    }
+    const b = operand(l, 1);
     const view = { a: { slot: a.slot, row: s.depth, column: 1 }, b: { slot: b.slot, row: s.columns, column: 1 } };
     multiplyStacks(
       l,
       s.batch,
       { view: view.a, batch: s.batchA, size: s.rows * s.depth },
       { view: view.b, batch: s.batchB, size: s.depth * s.columns },
-      { rows: s.rows, columns: s.columns, depth: s.depth, output: l.output(0).slot, label: l.node.name },
+      { rows: s.rows, columns: s.columns, depth: s.depth, output, label: l.node.name },
     );
   },
   gradient: (l) => {
     const dy = l.outputGradient(0);
     if (dy === undefined) return;
+    const s = stacks(l.node, shapeOf(l, 0), shapeOf(l, 1));
+    if (sizeOf(s.batchB) === 1) {
+      gradientsOfOne(l, s, dy);
+      return;
+    }
     const [a, b] = [operand(l, 0), operand(l, 1)];
-    const s = stacks(l.node, a.shape, b.shape);
     const d = { view: { slot: dy.slot, row: s.columns, column: 1 }, batch: s.batch, size: s.rows * s.columns };
     const aSide = { view: { slot: a.slot, row: s.depth, column: 1 }, batch: s.batchA, size: s.rows * s.depth };
     const bSide = { view: { slot: b.slot, row: s.columns, column: 1 }, batch: s.batchB, size: s.depth * s.columns };
@@ -304,6 +267,34 @@ const MatMul: Operator = {
     }
   },
 };
+
+/** A stack of matrices times one matrix: the stack's rows are rows of one product. */
+function oneMatrix(
+  l: Lowering,
+  s: ReturnType<typeof stacks>,
+  a: Slot,
+): { rows: number; left: View; right: View | Pieces } {
+  return {
+    rows: sizeOf(s.batchA) * s.rows,
+    left: { slot: a, row: s.depth, column: 1 },
+    right: storedMatrix(l, 1, s.columns, () => operand(l, 1).slot),
+  };
+}
+
+function gradientsOfOne(l: GradientLowering, s: ReturnType<typeof stacks>, dy: DeviceTensor): void {
+  const { columns, depth } = s;
+  const { rows, left, right } = oneMatrix(l, s, operand(l, 0).slot);
+  const d: View = { slot: dy.slot, row: columns, column: 1 };
+  const label = (k: number): string => `${l.node.name}: gradient of input ${k}`;
+  if (l.wants(0)) {
+    const output = l.inputGradient(0).slot;
+    multiply(l, { rows, columns: depth, depth: columns, a: d, b: transposed(right), output, label: label(0) });
+  }
+  if (l.wants(1)) {
+    const output = l.inputGradient(1).slot;
+    multiply(l, { rows: depth, columns, depth: rows, a: transposed(left), b: d, output, label: label(1) });
+  }
+}
 
 /** Runs `make` for the whole batch and sums over the batch axes along which input k was repeated. */
 function intoBroadcast(

@@ -6,6 +6,7 @@ import { matrix } from "../../src/kernels/matmul.ts";
 import type { Sums } from "../reference/conv.ts";
 import { gemmForward, gemmGradients, gemmProducts, matmulProducts } from "../reference/matmul.ts";
 import { expectWithin, randomTensor, tensor, U } from "../support/numbers.ts";
+import { testAdapters } from "../support/gpu.ts";
 import { onAdapters } from "../support/on-adapters.ts";
 import { runOperator } from "../support/operator.ts";
 
@@ -152,6 +153,30 @@ onAdapters("matrices", (gpu) => {
     expectSums(got.gradients.get(1)?.data, db, "gradient of b");
   });
 
+  // Enough columns and rows for four columns a lane, the last block of rows and the last quarter of columns not full.
+  test.each([
+    ["Gemm", [70, 19], [263, 19], [263]],
+    ["Gemm", [70, 19], [263, 19], [70, 1]],
+    ["MatMul", [7, 10, 19], [19, 263], undefined],
+    ["MatMul", [3, 27, 19], [3, 19, 263], undefined],
+  ] as const)("%s of %j and %j, wide", async (opType, shapeA, shapeB, shapeC) => {
+    const [a, b] = [randomTensor(shapeA, 1), randomTensor(shapeB, 2)];
+    const c = shapeC === undefined ? undefined : randomTensor(shapeC, 3);
+    const gemm = opType === "Gemm";
+    const products = gemm ? gemmProducts(shapeA, shapeB, false, true) : matmulProducts(shapeA, shapeB);
+    const expected = gemmForward(products, a.data, b.data, c === undefined ? {} : { c });
+    const seed = Float32Array.from(randomTensor([expected.values.length], 4).data);
+    const wanted = gemmGradients(products, a.data, b.data, seed);
+    const got = await runOperator(gpu(), {
+      ...{ opType, opset: 13, inputs: [a, b, c], attributes: gemm ? { transB: 1 } : {} },
+      gradient: { seed, wrt: [0, 1] },
+    });
+    expect(got.entries).toContain("matmul: wide");
+    expectSums(got.outputs[0]?.data, expected, "forward");
+    expectSums(got.gradients.get(0)?.data, wanted[0], "gradient of a");
+    expectSums(got.gradients.get(1)?.data, wanted[1], "gradient of b");
+  });
+
   test("the same row alone and in a batch of 5 gives the same bits", async () => {
     const [a, b, c] = [randomTensor([5, 37], 1), randomTensor([10, 37], 2), randomTensor([10], 3)];
     const run = async (x: HostTensor) => {
@@ -177,6 +202,67 @@ onAdapters("matrices", (gpu) => {
     expect(Array.from(got.gradients.get(2)?.data ?? [])).toEqual([5, 7, 9]);
   });
 });
+
+/** Numbers of -1, 0 and 1: every sum below 2^24 of their products is exact in any order. */
+function whole(shape: readonly number[], step: number): HostTensor {
+  const data = new Float32Array(shape.reduce((n, d) => n * d, 1));
+  for (let i = 0; i < data.length; i++) data[i] = (((i * step) % 7) % 3) - 1;
+  return { type: "float32", shape, data };
+}
+
+// Weights of more bytes than every adapter can bind at once (2^27) are cut along their rows, which are a Gemm's columns
+// or a MatMul's depth. On one adapter: what differs between adapters is the kernel, tested above.
+const [LONG, SHORT] = [2 ** 19 + 5, 64];
+onAdapters(
+  "weights too large for one binding",
+  (gpu) => {
+    const weights = whole([LONG, SHORT], 5);
+    const along = (by: (i: number, k: number, w: number) => void): void => {
+      for (let i = 0; i < LONG; i++) for (let k = 0; k < SHORT; k++) by(i, k, weights.data[i * SHORT + k] ?? NaN);
+    };
+    const add = (sums: Float32Array, at: number, x: number): void => {
+      sums[at] = (sums[at] ?? NaN) + x;
+    };
+    const same = (x: ArrayLike<number> | undefined, y: Float32Array): boolean =>
+      x?.length === y.length && y.every((v, k) => v === x[k]);
+
+    test("cut along a Gemm's columns", async () => {
+      const [x, c, dy] = [whole([1, SHORT], 3), whole([LONG], 2), whole([1, LONG], 4)];
+      const [y, dx] = [Float32Array.from(c.data, (v) => -2 * v), new Float32Array(SHORT)];
+      along((i, k, w) => {
+        add(y, i, 3 * w * (x.data[k] ?? NaN));
+        add(dx, k, 3 * w * (dy.data[i] ?? NaN));
+      });
+      const got = await runOperator(gpu(), {
+        ...{ opType: "Gemm", opset: 13, attributes: { transB: 1, alpha: 3, beta: -2 } },
+        ...{ inputs: [x, weights, c], constants: [1] },
+        gradient: { seed: Float32Array.from(dy.data), wrt: [0] },
+      });
+      expect(same(got.outputs[0]?.data, y)).toBe(true);
+      expect(same(got.gradients.get(0)?.data, dx)).toBe(true);
+    });
+
+    test.each([
+      ["MatMul", [1, 1], {}, undefined],
+      ["Gemm", [1], { alpha: 3, beta: -2 }, whole([SHORT], 2)],
+    ] as const)("cut along the depth of a %s", async (opType, rows, attributes, c) => {
+      const [x, dy] = [whole([...rows, LONG], 3), whole([...rows, SHORT], 4)];
+      const alpha = c === undefined ? 1 : 3;
+      const [y, dx] = [Float32Array.from({ length: SHORT }, (_, k) => -2 * (c?.data[k] ?? 0)), new Float32Array(LONG)];
+      along((i, k, w) => {
+        add(y, k, alpha * w * (x.data[i] ?? NaN));
+        add(dx, i, alpha * w * (dy.data[k] ?? NaN));
+      });
+      const got = await runOperator(gpu(), {
+        ...{ opType, opset: 13, attributes, inputs: [x, weights, c], constants: [1] },
+        gradient: { seed: Float32Array.from(dy.data), wrt: [0] },
+      });
+      expect(same(got.outputs[0]?.data, y)).toBe(true);
+      expect(same(got.gradients.get(0)?.data, dx)).toBe(true);
+    });
+  },
+  testAdapters.slice(0, 1),
+);
 
 test("constant operands are multiplied on the host, rounded once", () => {
   for (const { a: shapeA, b: shapeB, c: shapeC, attributes = {} } of gemmCases) {

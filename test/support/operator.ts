@@ -27,6 +27,8 @@ export interface OperatorResult {
   readonly gradients: ReadonlyMap<number, HostTensor>;
   /** Shaders that ran, each once: so that a test of one variant cannot pass by running another. */
   readonly shaders: ReadonlySet<string>;
+  /** Those with entry points of their own, as "shader: entry". */
+  readonly entries: ReadonlySet<string>;
 }
 
 /** What buffers are filled with before the run: an element that a kernel leaves out stands out. */
@@ -78,6 +80,7 @@ export async function runOperator(gpu: Gpu, c: OperatorCase): Promise<OperatorRe
       outputs: outputs.map(tensor),
       gradients: new Map(wrt.map((k) => [k, tensor(gradientName(name(k)))])),
       shaders: new Set(plan.calls.map((call) => call.shader)),
+      entries: new Set(plan.calls.flatMap((c) => (c.entry === undefined ? [] : [`${c.shader}: ${c.entry}`]))),
     };
   } finally {
     executable[Symbol.dispose]();
