@@ -52,7 +52,7 @@ export interface Ascended {
   readonly responses: readonly (readonly number[])[];
 }
 
-const LEARNING_RATE = 0.05;
+const LEARNING_RATE = 0.15;
 /** Adam (Kingma and Ba 2015). */
 const [BETA1, BETA2, EPSILON] = [0.9, 0.99, 1e-8];
 const DIVERSITY = 0.5;

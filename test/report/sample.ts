@@ -1,0 +1,96 @@
+/** A small report with everything in it. */
+import type { ReportData } from "../../src/report/data.ts";
+import { png } from "../images/support.ts";
+
+const floats = (values: readonly number[]): string => Buffer.from(Float32Array.from(values).buffer).toString("base64");
+
+export const CONCEPTS = ["panda", "rocket"] as const;
+
+/** Four inputs: 0 and 1 answer to the first concept, 2 to the second, 3 to both. Three images of each. */
+export const ARVS = [
+  [4, 2, 0.5, 1],
+  [0.5, 0.2, 5, 1],
+] as const;
+export const CONTRIBUTIONS = [
+  [4, 2, 0.4, 1],
+  [5, 1, 0.6, 1.2],
+  [3, 3, 0.5, 0.8],
+  [0.4, 0.3, 5, 1],
+  [0.6, 0.1, 6, 0.9],
+  [0.5, 0.2, 4, 1.1],
+] as const;
+
+/** @param name of the first class, the picture files and everything else that strangers name */
+export async function sampleReport(name: string): Promise<ReportData> {
+  const src = async (shade: number): Promise<string> => {
+    const pixels = Uint8Array.from({ length: 192 }, (_, k) => [shade, 90, 255 - shade][k % 3] ?? 0);
+    return `data:image/png;base64,${(await png(pixels, 8, 8)).toString("base64")}`;
+  };
+  const pictures = await Promise.all(
+    CONTRIBUTIONS.map(async (_, n) => ({
+      name: `${name} ${n}`,
+      class: n < 3 ? name : CONCEPTS[1],
+      src: await src(n * 40),
+      width: 8,
+      height: 8,
+    })),
+  );
+  return {
+    version: 1,
+    title: `Channels of ${name}`,
+    findings: [`Channel 7 answers to ${name}`],
+    command: `unbraid report --title '${name}'`,
+    unbraid: "0.0.0",
+    adapter: name,
+    layer: name,
+    inputs: [{ what: "model", file: name, sha256: "ab".repeat(32) }],
+    proof: {
+      caption: "Proof",
+      columns: ["what", "value"],
+      rows: [
+        ["flips", 0],
+        ["ratio", { value: 0.01, n: 6 }],
+      ],
+    },
+    proofSentence: name,
+    map: [
+      { layer: name, channels: 8, polysemantic: 0, expected: 0.1 },
+      { layer: "last", channels: 16, polysemantic: 2 },
+    ],
+    similarity: {
+      hierarchy: name,
+      points: [
+        [0.1, 0.2],
+        [0.9, 0.4],
+      ],
+      spearman: { value: 0.5, n: 2 },
+      p: 0.5,
+    },
+    channels: [
+      {
+        channel: 7,
+        why: name,
+        summary: name,
+        rule: "symmetric",
+        interactive: {
+          concepts: [name, CONCEPTS[1]],
+          inputs: 4,
+          arvs: floats(ARVS.flat()),
+          concept: [0, 0, 0, 1, 1, 1],
+          picture: [0, 1, 2, 3, 4, 5],
+          contributions: floats(CONTRIBUTIONS.flat()),
+          rho: 0.5,
+          firstInput: 0,
+        },
+        tables: [
+          { caption: name, columns: [name, "value"], rows: [[name, { value: 1, low: 0, high: 2, n: 3 }]], note: name },
+        ],
+        galleries: [
+          { title: name, measure: name, items: [{ picture: 0, value: 1, crop: { x: 2, y: 2, width: 4, height: 4 } }] },
+        ],
+      },
+    ],
+    pictures,
+    credits: [name],
+  };
+}
