@@ -1,0 +1,154 @@
+/**
+ * What a part does: the network without it (METHOD.md C, "Causal"). Ablating a part sets its weights to zero, so the
+ * layer's output loses the part's response; its bias stays, so that nothing depends on whether BatchNormalization was folded.
+ * Beside each part stand parts of the same size whose inputs were drawn at random, and the whole channel.
+ */
+import { must } from "../../errors.ts";
+import { bootstrapMean, mean, type BootstrapOptions, type Figure } from "../statistics.ts";
+import type { SplitChannel } from "./channel.ts";
+import { drawRows, type Draw } from "./nulls.ts";
+import type { EvaluationPass, Responses } from "./pass.ts";
+
+/** A change, the same for random parts of that size (mean over draws), and the difference of the two. */
+export interface Effect {
+  readonly change: Figure;
+  readonly random: Figure;
+  readonly difference: Figure;
+}
+
+export interface PartAblation {
+  /** [K] of the logit of each concept's class on the images of that class: without the part, less with it. */
+  readonly logits: readonly Effect[];
+  /** Of the accuracy on images of all other classes. */
+  readonly accuracy_elsewhere: Effect;
+}
+
+export interface Ablation {
+  readonly parts: readonly PartAblation[];
+  readonly whole_channel: { readonly logits: readonly Figure[]; readonly accuracy_elsewhere: Figure };
+  /** With nothing ablated, on images of other classes. */
+  readonly accuracy_elsewhere: Figure;
+  /** Draws of random parts. */
+  readonly draws: number;
+}
+
+/** Rows of weights whose responses ablations need: the channel's own, the parts', and each draw's parts'. */
+export function ablationRows(channel: SplitChannel, draws: readonly Draw[]): Float64Array[] {
+  return [channel.weights, ...channel.parts, ...draws.flatMap((draw) => drawRows(channel, draw))];
+}
+
+/** One image under every ablation of a channel. */
+interface Observed {
+  readonly label: number;
+  /** Change of the image's own logit. */
+  readonly changes: Float64Array;
+  readonly before: boolean;
+  /** Whether its class still is the top one. */
+  readonly after: readonly boolean[];
+}
+
+/** The ablations of one channel, image by image. */
+export class AblationTally {
+  readonly #channel: SplitChannel;
+  readonly #draws: number;
+  /** Where the channel's rows begin among those of the pass. */
+  readonly #first: number;
+  readonly #concepts: Observed[] = [];
+  readonly #elsewhere: Observed[] = [];
+
+  constructor(channel: SplitChannel, draws: number, first: number) {
+    this.#channel = channel;
+    this.#draws = draws;
+    this.#first = first;
+  }
+
+  get #rows(): number {
+    return 1 + this.#channel.parts.length * (1 + this.#draws);
+  }
+
+  /**
+   * @param labels [n] logits of the batch's images
+   * @param baseline [batch, T] logits of the network as it is
+   * @param elsewhere whether these images are of the sample on which accuracy counts
+   */
+  async add(
+    pass: EvaluationPass,
+    got: Responses,
+    labels: ArrayLike<number>,
+    baseline: Float32Array,
+    batch: number,
+    elsewhere: boolean,
+  ): Promise<void> {
+    const { classes } = this.#channel;
+    const wanted = Array.from(labels, (label) => classes.includes(label) !== elsewhere);
+    if (!wanted.includes(true)) return;
+    const width = baseline.length / batch;
+    const after: Float32Array[] = [];
+    for (let r = 0; r < this.#rows; r++) after.push(await this.#without(pass, got, this.#first + r, batch));
+    wanted.forEach((yes, i) => {
+      if (!yes) return;
+      const label = labels[i] ?? 0;
+      const at = i * width;
+      const row = (l: Float32Array): Float32Array => l.subarray(at, at + width);
+      (elsewhere ? this.#elsewhere : this.#concepts).push({
+        label,
+        changes: Float64Array.from(after, (l) => (l[at + label] ?? NaN) - (baseline[at + label] ?? NaN)),
+        before: isTop(row(baseline), label),
+        after: after.map((l) => isTop(row(l), label)),
+      });
+    });
+  }
+
+  /** Logits with the response of row `r` taken out of the channel. */
+  async #without(
+    pass: EvaluationPass,
+    { z, maps, others }: Responses,
+    r: number,
+    batch: number,
+  ): Promise<Float32Array> {
+    const { positions: p, channels } = pass;
+    const rows = maps.length / (batch * p);
+    const { channel } = this.#channel;
+    const edited = z.slice();
+    for (let i = 0; i < batch; i++)
+      for (let q = 0; q < p; q++) {
+        const at = (i * channels + channel) * p + q;
+        edited[at] = (edited[at] ?? 0) - (maps[(i * rows + r) * p + q] ?? 0);
+      }
+    return pass.logits(edited, others);
+  }
+
+  result(options: BootstrapOptions): Ablation {
+    const { classes, parts } = this.#channel;
+    const figure = (values: readonly number[]): Figure => bootstrapMean(values, options);
+    const right = (o: Observed, row: number): number => Number(o.after[row] === true) - Number(o.before);
+    const randomRows = (k: number): number[] =>
+      Array.from({ length: this.#draws }, (_, d) => 1 + parts.length * (1 + d) + k);
+    const effect = (images: readonly Observed[], k: number, of: (o: Observed, row: number) => number): Effect => {
+      const change = images.map((o) => of(o, 1 + k));
+      const random = images.map((o) => mean(randomRows(k).map((row) => of(o, row))));
+      const difference = change.map((c, i) => c - must(random[i], "change"));
+      return { change: figure(change), random: figure(random), difference: figure(difference) };
+    };
+    const change = (o: Observed, row: number): number => o.changes[row] ?? NaN;
+    const ofClass = (t: number): Observed[] => this.#concepts.filter((o) => o.label === t);
+    return {
+      parts: parts.map((_, k) => ({
+        logits: classes.map((t) => effect(ofClass(t), k, change)),
+        accuracy_elsewhere: effect(this.#elsewhere, k, right),
+      })),
+      whole_channel: {
+        logits: classes.map((t) => figure(ofClass(t).map((o) => change(o, 0)))),
+        accuracy_elsewhere: figure(this.#elsewhere.map((o) => right(o, 0))),
+      },
+      accuracy_elsewhere: figure(this.#elsewhere.map((o) => Number(o.before))),
+      draws: this.#draws,
+    };
+  }
+}
+
+function isTop(logits: Float32Array, label: number): boolean {
+  const own = logits[label] ?? NaN;
+  // The first of equal ones is the top, as argmax has it.
+  return logits.every((l, t) => (t < label ? l < own : l <= own));
+}

@@ -1,0 +1,257 @@
+/**
+ * Whether the parts of split channels mean anything (METHOD.md A8 to A10, B and C): what each part takes of the channel, how
+ * it is distributed, what it tells apart beyond its nulls, what the network loses without it, and whether other images would
+ * have given it.
+ */
+import { must, UnbraidError } from "../../errors.ts";
+import { meanTapSums } from "../../relevance/arv.ts";
+import type { Study } from "../../relevance/study.ts";
+import type { Random } from "../random.ts";
+import type { Ablation } from "./ablation.ts";
+import type { SplitChannel } from "./channel.ts";
+import { density, type Density } from "./density.ts";
+import { fractions, type Activations, type Fractions } from "./fractions.ts";
+import { filterRule, randomFilter, type Draw } from "./nulls.ts";
+import type { Observations, ObservedImage } from "./observe.ts";
+import { imageHalvings, meanOf, reproducibility, studyHalvings, type Reproducibility } from "./reproducibility.ts";
+import { ScoreTable } from "./scores.ts";
+import { contrast, type Contrast } from "./separation.ts";
+import { summarise } from "./summary.ts";
+
+export interface EvaluationOptions {
+  readonly random: Random;
+  /** The share of an image's relevance that the channel must have for the image to count for fractions. */
+  readonly tau: number;
+  /** Of the layer before it was split: ARVs for random filters, and halves of its images. The images' own are used without. */
+  readonly study?: Study;
+  /** Responses as the file's weights give them, not in the orientation in which more means more active. */
+  readonly official?: boolean;
+  /** Random filters; 100 unless given. */
+  readonly filters?: number;
+  /** Bootstrap resamples; 1000 unless given. */
+  readonly resamples?: number;
+}
+
+export interface ConceptFractions extends Fractions {
+  readonly concept: string;
+  /** Images of the class, and those on which the channel has the share tau of the relevance. */
+  readonly images: number;
+  readonly counted: number;
+}
+
+export interface ConceptDensity extends Density {
+  /** Whose images. */
+  readonly concept: string;
+  /** "original", "part 1", "part 2", ..., "residual". */
+  readonly of: string;
+}
+
+export interface PartSeparation {
+  readonly concept: string;
+  /** From the images of the other concepts. */
+  readonly from_concepts: Contrast;
+  /** From the sample of all classes but the part's own; null without such images. */
+  readonly from_all: Contrast | null;
+}
+
+export interface ChannelEvaluation {
+  readonly channel: number;
+  readonly concepts: readonly string[];
+  readonly classes: readonly number[];
+  readonly rule: string;
+  readonly rho: number | null;
+  readonly fractions: readonly ConceptFractions[];
+  readonly densities: readonly ConceptDensity[];
+  readonly separation: readonly PartSeparation[];
+  /** What random filters were split by, and whose ARVs. */
+  readonly random_filters: { readonly rule: string; readonly rho: number; readonly arvs: "study" | "images" };
+  /** null where nothing was ablated. */
+  readonly ablation: Ablation | null;
+  /** null where the images cannot be halved. */
+  readonly reproducibility: Reproducibility | null;
+  /** In words: what stands above its null, and what does not. */
+  readonly summary: readonly string[];
+}
+
+/** The original's table (METHOD.md A9): all pairs' images together. */
+export interface PooledFractions extends Fractions {
+  /** Which concept's images: 1, 2, ... */
+  readonly concept: number;
+  readonly counted: number;
+}
+
+export interface Evaluation {
+  readonly channels: readonly ChannelEvaluation[];
+  /** Where all channels have as many concepts; else empty. */
+  readonly pooled: readonly PooledFractions[];
+}
+
+const FILTERS = 100;
+/** Ways to halve the images given. */
+const HALVINGS = 20;
+
+/**
+ * @param draws [split channels][draws of random parts], the first of which were ablated
+ * @throws UnbraidError EVALUATE_IMAGES for a concept without an image
+ */
+export function evaluateSplit(
+  channels: readonly SplitChannel[],
+  draws: readonly (readonly Draw[])[],
+  observed: Observations,
+  options: EvaluationOptions,
+): Evaluation {
+  const activations: (readonly Activations[])[] = [];
+  const evaluated = channels.map((channel, c) => {
+    checkImages(channel, observed.concepts);
+    const one = new ChannelWork(channel, must(draws[c], "draws"), observed, c, {
+      ...options,
+      random: options.random.fork(),
+    });
+    activations.push(one.activations);
+    return one.result();
+  });
+  return { channels: evaluated, pooled: pool(activations, options) };
+}
+
+function checkImages({ channel, concepts, classes }: SplitChannel, images: readonly ObservedImage[]): void {
+  const missing = concepts.filter((_, k) => !images.some((image) => image.label === classes[k]));
+  if (missing.length === 0) return;
+  throw new UnbraidError(
+    "input",
+    "EVALUATE_IMAGES",
+    `no image of ${missing.map((name) => `"${name}"`).join(", ")}, a concept of channel ${channel}, was read`,
+    "Give a folder that has images of each concept.",
+  );
+}
+
+/** One channel's figures. */
+class ChannelWork {
+  readonly #channel: SplitChannel;
+  readonly #observed: Observations;
+  readonly #position: number;
+  readonly #options: EvaluationOptions;
+  readonly #images: ScoreTable;
+  readonly #sample: ScoreTable;
+  readonly #arvs: "study" | "images";
+  /** [concepts] on the images of its class on which the channel has its share. */
+  readonly activations: readonly Activations[];
+
+  constructor(
+    channel: SplitChannel,
+    draws: readonly Draw[],
+    observed: Observations,
+    position: number,
+    options: EvaluationOptions,
+  ) {
+    this.#channel = channel;
+    this.#observed = observed;
+    this.#position = position;
+    this.#options = options;
+    const means = options.study === undefined ? undefined : studyMeans(options.study, channel.classes);
+    this.#arvs = means === undefined ? "images" : "study";
+    const of = means ?? channel.classes.map((t) => meanOf(this.#tapSums(t)));
+    const count = options.filters ?? FILTERS;
+    const filters = Array.from({ length: count }, () => randomFilter(channel, of, options.random));
+    const sign = options.official === true ? 1 : channel.sign;
+    const mine = observed.concepts.filter((image) => channel.classes.includes(image.label));
+    this.#images = new ScoreTable(channel, mine, draws, filters, sign);
+    this.#sample = new ScoreTable(channel, observed.sample, draws, filters, sign);
+    this.activations = channel.classes.map((t) =>
+      this.#activations(this.#images.where((label) => label === t).filter((i) => this.#share(mine[i]) >= options.tau)),
+    );
+  }
+
+  #share(image: ObservedImage | undefined): number {
+    return image?.shares[this.#position] ?? NaN;
+  }
+
+  #tapSums(t: number): Float32Array[] {
+    return this.#observed.concepts.filter((image) => image.label === t).map((image) => image.tapSums);
+  }
+
+  #activations(images: readonly number[]): Activations {
+    const parts = this.#channel.parts.map((_, k) => this.#images.part(images, k));
+    return { original: this.#images.whole(images), parts };
+  }
+
+  result(): ChannelEvaluation {
+    const { channel, concepts, classes, rule, rho } = this.#channel;
+    const { random } = this.#options;
+    const bootstrap = { random, ...this.#resamples };
+    const figures = {
+      ...{ channel, concepts, classes, rule, rho },
+      fractions: concepts.map((concept, k): ConceptFractions => {
+        const counted = must(this.activations[k], "activations");
+        const images = this.#images.where((label) => label === classes[k]).length;
+        return { concept, images, counted: counted.original.length, ...fractions(counted, bootstrap) };
+      }),
+      densities: concepts.flatMap((concept, k) => this.#densities(concept, must(classes[k], "class"))),
+      separation: concepts.map((concept, k) => this.#separation(concept, k)),
+      random_filters: { ...filterRule(this.#channel), arvs: this.#arvs },
+      ablation: this.#observed.ablations[this.#position]?.result(bootstrap) ?? null,
+      reproducibility: this.#reproducibility(),
+    };
+    return { ...figures, summary: summarise(figures) };
+  }
+
+  get #resamples(): { resamples?: number } {
+    return this.#options.resamples === undefined ? {} : { resamples: this.#options.resamples };
+  }
+
+  #densities(concept: string, t: number): ConceptDensity[] {
+    const { original, parts } = this.#activations(this.#images.where((label) => label === t));
+    const residual = original.map((z, i) => parts.reduce((sum, part) => sum + (part[i] ?? NaN), 0) - z);
+    return [original, ...parts, residual].map((values, k): ConceptDensity => {
+      const of = k === 0 ? "original" : k > parts.length ? "residual" : `part ${k}`;
+      return { concept, of, ...density(values) };
+    });
+  }
+
+  #separation(concept: string, k: number): PartSeparation {
+    const own = this.#channel.classes[k];
+    const positives = this.#images.where((label) => label === own);
+    const against = (table: ScoreTable): Contrast | null => {
+      const images = table.where((label) => label !== own);
+      if (images.length === 0) return null;
+      const { part, whole, partitions, filters } = this.#images.scores(positives, { table, images }, k);
+      return contrast(part, whole, partitions, filters, { random: this.#options.random, ...this.#resamples });
+    };
+    return { concept, from_concepts: must(against(this.#images), "other concepts"), from_all: against(this.#sample) };
+  }
+
+  #reproducibility(): Reproducibility | null {
+    const { study, random } = this.#options;
+    const { classes } = this.#channel;
+    const halvings = study === undefined ? [] : studyHalvings(study, classes);
+    if (halvings.length > 0) return reproducibility(this.#channel, "study", halvings);
+    const own = imageHalvings(
+      classes.map((t) => this.#tapSums(t)),
+      HALVINGS,
+      random,
+    );
+    return own.length === 0 ? null : reproducibility(this.#channel, "images", own);
+  }
+}
+
+/** Mean tap sums of classes; undefined where the study has no image of one. */
+function studyMeans(study: Study, classes: readonly number[]): Float64Array[] | undefined {
+  const means = classes.flatMap((t) => meanTapSums(study, t) ?? []);
+  return means.length === classes.length ? means : undefined;
+}
+
+function pool(
+  activations: readonly (readonly Activations[])[],
+  { random, resamples }: EvaluationOptions,
+): PooledFractions[] {
+  const concepts = activations[0]?.length ?? 0;
+  if (activations.some((a) => a.length !== concepts)) return [];
+  return Array.from({ length: concepts }, (_, k): PooledFractions => {
+    const on = activations.map((a) => must(a[k], "activations"));
+    const together: Activations = {
+      original: on.flatMap((a) => a.original),
+      parts: Array.from({ length: concepts }, (__, j) => on.flatMap((a) => a.parts[j] ?? [])),
+    };
+    const options = { random, ...(resamples === undefined ? {} : { resamples }) };
+    return { concept: k + 1, counted: together.original.length, ...fractions(together, options) };
+  });
+}

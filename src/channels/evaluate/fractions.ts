@@ -1,0 +1,66 @@
+/**
+ * How much of a channel's activation each part takes (METHOD.md A9): part over original, on the images of a concept's
+ * class on which the channel has its share of the relevance. The original averages single ratios, which a denominator near
+ * zero throws to any size (-700 and 900 were seen); here stand ratios of sums and medians, and its mean for comparison.
+ */
+import { invariant } from "../../errors.ts";
+import { bootstrap, mean, median, proportion, sum, type BootstrapOptions, type Figure } from "../statistics.ts";
+
+/** A denominator is near zero below this share of the root mean square of all of them. */
+export const NEAR_ZERO = 0.1;
+
+export interface Fraction {
+  /** sum over images of the part over sum over images of the original. */
+  readonly ratio_of_sums: Figure;
+  /** Of the images' own ratios. */
+  readonly median: Figure;
+  /** The original's: the mean of the images' ratios. */
+  readonly mean_of_ratios: Figure;
+}
+
+export interface Fractions {
+  /** One a concept. */
+  readonly parts: readonly Fraction[];
+  /** What the parts hold too often together. */
+  readonly residual: Fraction;
+  /** Images whose denominator is near zero: there a single ratio means nothing. */
+  readonly near_zero: Figure;
+}
+
+/** Sums over positions, image by image. */
+export interface Activations {
+  /** [n] */
+  readonly original: readonly number[];
+  /** [K][n] */
+  readonly parts: readonly (readonly number[])[];
+}
+
+/** Intervals are over images. Without images every value is NaN, and n is 0. */
+export function fractions({ original, parts }: Activations, options: BootstrapOptions): Fractions {
+  const n = original.length;
+  invariant(
+    parts.every((part) => part.length === n),
+    "a value of each part on each image",
+  );
+  const residual = original.map((z, i) => parts.reduce((s, part) => s + (part[i] ?? NaN), 0) - z);
+  const scale = Math.sqrt(mean(original.map((z) => z * z)));
+  const near = original.filter((z) => Math.abs(z) <= NEAR_ZERO * scale).length;
+  return {
+    parts: parts.map((part) => fraction(part, original, options)),
+    residual: fraction(residual, original, options),
+    near_zero: proportion(near, n),
+  };
+}
+
+function fraction(over: readonly number[], under: readonly number[], options: BootstrapOptions): Fraction {
+  const ratios = over.map((q, i) => q / (under[i] ?? NaN));
+  const of = (statistic: (units: Uint32Array) => number): Figure =>
+    bootstrap([over.length], ([units = new Uint32Array(0)]) => statistic(units), options);
+  const at = (values: readonly number[], units: Uint32Array): Float64Array =>
+    Float64Array.from(units, (i) => values[i] ?? NaN);
+  return {
+    ratio_of_sums: of((units) => sum(at(over, units)) / sum(at(under, units))),
+    median: of((units) => median(at(ratios, units))),
+    mean_of_ratios: of((units) => mean(at(ratios, units))),
+  };
+}

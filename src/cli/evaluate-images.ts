@@ -1,0 +1,68 @@
+/** Which images evaluate runs: those of the concepts' classes, and a sample of all classes. */
+import type { SplitChannel } from "../channels/evaluate/channel.ts";
+import { Random } from "../channels/random.ts";
+import { UnbraidError } from "../errors.ts";
+import type { ImageItem, ImageList } from "../images/folder.ts";
+
+export interface ChosenImages {
+  /** Of the concepts' classes, by class. */
+  readonly concepts: readonly ImageItem[];
+  /** Of all classes, as evenly as can be; in list order. */
+  readonly sample: readonly ImageItem[];
+  /** Classes of which only some images are taken. */
+  readonly thinned: number;
+}
+
+/** More images of one class make no figure clearer, and comparisons of pairs of images much slower. */
+export const MOST_OF_A_CLASS = 300;
+
+/**
+ * @param sample how many images of all classes
+ * @throws UnbraidError IMAGES_CLASSES_OTHER where the folder's classes are not the network's as the split names them
+ */
+export function chooseImages(
+  list: ImageList,
+  channels: readonly Pick<SplitChannel, "concepts" | "classes">[],
+  root: string,
+  { sample, seed }: { readonly sample: number; readonly seed: number },
+): ChosenImages {
+  const wanted = new Map(channels.flatMap((c) => c.classes.map((t, k) => [t, c.concepts[k] ?? ""] as const)));
+  const byClass = new Map<number, ImageItem[]>();
+  for (const item of list.items) {
+    const members = byClass.get(item.label) ?? [];
+    members.push(item);
+    byClass.set(item.label, members);
+  }
+  const missing = [...wanted].filter(([t, name]) => list.classes[t] !== name || !byClass.has(t));
+  if (missing.length > 0)
+    throw new UnbraidError(
+      "input",
+      "IMAGES_CLASSES_OTHER",
+      `${root} has no images of ${missing.map(([t, name]) => `"${name}" (class ${t})`).join(", ")}`,
+      "Give a folder with the sub-folders of the study's; with --classes FILE where they are only some of the classes.",
+    );
+  let thinned = 0;
+  const concepts = [...wanted.keys()]
+    .sort((a, b) => a - b)
+    .flatMap((t) => {
+      const all = byClass.get(t) ?? [];
+      if (all.length > MOST_OF_A_CLASS) thinned++;
+      const n = Math.min(all.length, MOST_OF_A_CLASS);
+      return Array.from({ length: n }, (_, k) => all[Math.floor((k * all.length) / n)] ?? []).flat();
+    });
+  return { concepts, sample: evenSample(byClass, sample, seed), thinned };
+}
+
+/** One of each class, then a second of each, ... in random order, until there are `size`. */
+function evenSample(byClass: ReadonlyMap<number, readonly ImageItem[]>, size: number, seed: number): ImageItem[] {
+  const random = new Random(seed);
+  const shuffled = random.shuffle([...byClass.values()].map((members) => random.shuffle(members)));
+  const chosen: ImageItem[] = [];
+  for (let turn = 0; chosen.length < size; turn++) {
+    const next = shuffled.flatMap((members) => members[turn] ?? []);
+    if (next.length === 0) break;
+    chosen.push(...next.slice(0, size - chosen.length));
+  }
+  const order = new Map([...byClass.values()].flat().map((item, at) => [item, at]));
+  return chosen.sort((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
+}
