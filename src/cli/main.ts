@@ -23,6 +23,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   find: async () => (await import("./commands/find.ts")).find,
   split: async () => (await import("./commands/split.ts")).split,
   verify: async () => (await import("./commands/verify.ts")).verify,
+  evaluate: async () => (await import("./commands/evaluate.ts")).evaluate,
 };
 
 /** 128 and the number of SIGPIPE: what a shell reports of a program whose reader has gone. */
