@@ -47,7 +47,11 @@ export interface Significance {
   readonly pThreshold: number;
   /** The larger of the two: both must be small. */
   readonly p: number;
-  /** Benjamini and Hochberg's, over the candidates of the layer. */
+  /**
+   * The larger of Benjamini and Hochberg's q-values of the two, over the candidates of the layer: a pair is significant
+   * where it stands in both lists, each with its share of false ones controlled. (Not the q-value of `p`: pSameClass is
+   * never below one over the number of half-splits, and many candidates would then hide the surest.)
+   */
   readonly q: number;
   /** q is at most the level. */
   readonly significant: boolean;
@@ -155,15 +159,17 @@ export function calibrate(request: CalibrationRequest): Calibration | undefined 
     return { estimate, pSameClass, pThreshold, p: Math.max(pSameClass, pThreshold) };
   });
   const known = measured.filter((m) => m !== undefined);
-  const q = benjaminiHochberg(known.map(({ p }) => p));
+  const qSameClass = benjaminiHochberg(known.map(({ pSameClass }) => pSameClass));
+  const qThreshold = benjaminiHochberg(known.map(({ pThreshold }) => pThreshold));
   let next = 0;
   const pairs = measured.map((m): Significance | null => {
     if (m === undefined) return null;
     const { estimate, ...ps } = m;
-    const qValue = q[next++] ?? NaN;
+    const q = Math.max(qSameClass[next] ?? NaN, qThreshold[next] ?? NaN);
+    next++;
     const figure = interval(estimate, level, 2 * folds);
     const nearThreshold = figure.low < threshold && threshold < figure.high;
-    return { cosine: figure, ...ps, q: qValue, significant: qValue <= fdr, nearThreshold };
+    return { cosine: figure, ...ps, q, significant: q <= fdr, nearThreshold };
   });
   invariant(next === known.length, "a q-value for each p-value");
   return {
