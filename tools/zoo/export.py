@@ -3,6 +3,7 @@
   python export.py OUT [NET ...]       all networks unless named; see README.md
 """
 import argparse
+import importlib.metadata
 import json
 import pathlib
 import warnings
@@ -190,7 +191,12 @@ def export(name, out):
         "forms": forms,
         "mean": MEAN,
         "std": STD,
-        "versions": {"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
+        "versions": {
+            "torch": torch.__version__,
+            "torchvision": importlib.metadata.version("torchvision"),
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime.__version__,
+        },
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1))
     print(name, "logits", float(exact["logits"].std()), "tolerance", meta["logits_tolerance"], flush=True)
