@@ -112,14 +112,35 @@ export {
   type SetsRequest,
   type SourceSets,
 } from "./channels/sets.ts";
+export { guardsOf, type Guards } from "./channels/guards.ts";
 export {
+  conceptImages,
+  openSecondPass,
+  stageBatch,
+  studyItems,
+  type SecondPassOptions,
+} from "./channels/second-pass.ts";
+export { splitRecords, type SplitPartRecord, type SplitRecord } from "./channels/split-record.ts";
+export {
+  DEFAULT_RULE,
   planSplits,
   ROWS_AT_ONCE,
+  SPLIT_RULES,
   type ClassImages,
+  type Cluster,
   type PlannedSplit,
   type SplitPlanning,
+  type SplitRule,
   type SplitTarget,
 } from "./channels/split-run.ts";
+export {
+  guardSplits,
+  writeSplit,
+  type GuardedSplits,
+  type SplitFiles,
+  type SplitManifest,
+  type WrittenSplit,
+} from "./channels/write-split.ts";
 export { verify, type SecondOpinion, type Verification, type VerifyOptions } from "./channels/verify.ts";
 
 // Preprocessing as torchvision does it, on pixels that are decoded already.

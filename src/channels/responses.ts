@@ -78,6 +78,11 @@ export class ResponsePass implements Disposable {
     return new ResponsePass(session, options, conv, executable);
   }
 
+  /** How many rows run together. */
+  get rows(): number {
+    return this.#options.rows;
+  }
+
   /** Packs rows once for many batches. @param weights [rows', I, K], rows' at most `options.rows`; the rest is zero */
   pack(weights: Float32Array): Float32Array {
     const full = new Float32Array(this.#options.rows * this.#geometry.channels * tapsOf(this.#options.geometry));

@@ -63,16 +63,23 @@ export function chooseOfficialRho(byClass: readonly [Responses, Responses], rhos
 export function chooseRho(byClass: readonly Responses[], rhos = RHOS): RhoChoice {
   invariant(byClass.length >= 2, "responses on two or more classes");
   check(byClass, rhos, 2);
-  const scores = rhos.map((_, r) => {
-    const pairs: number[] = [];
-    for (let a = 0; a < byClass.length; a++)
-      for (let b = a + 1; b < byClass.length; b++) {
-        const [onA, onB] = [pick(byClass[a], r), pick(byClass[b], r)];
-        pairs.push(logRatioScore([part(onA, a), part(onA, b)], [part(onB, a), part(onB, b)]));
-      }
-    return mean(pairs);
-  });
-  return firstMaximum(rhos, scores);
+  return firstMaximum(
+    rhos,
+    rhos.map((_, r) => separationScore(byClass.map((responses) => pick(responses, r)))),
+  );
+}
+
+/**
+ * `logRatioScore`, averaged over all pairs of concepts. The pairs are added in the order of their scores, so that another
+ * order of the concepts gives the same bits.
+ * @param byConcept [concepts][parts][images] responses of each part on the images of each concept
+ */
+export function separationScore(byConcept: readonly (readonly ArrayLike<number>[])[]): number {
+  const pairs: number[] = [];
+  for (const [a, onA] of byConcept.entries())
+    for (const [b, onB] of byConcept.entries())
+      if (a < b) pairs.push(logRatioScore([part(onA, a), part(onA, b)], [part(onB, a), part(onB, b)]));
+  return mean(pairs.sort((x, y) => x - y));
 }
 
 type TwoParts = readonly [ArrayLike<number>, ArrayLike<number>];

@@ -7,17 +7,31 @@ import type { Study } from "../relevance/study.ts";
 
 export type { SourceSets } from "../graph/membership.ts";
 
-/** "official": A5, two concepts, in float16. "symmetric": the default; the same whichever concept comes first. */
-export type SetRule = "symmetric" | "official";
+/**
+ * "official": A5, two concepts, in float16. "symmetric": the default; the same whichever concept comes first. "sign": an
+ * input serves the concepts for which its relevance is positive, and all where it is for none; it knows no rho.
+ */
+export type SetRule = "symmetric" | "official" | "sign";
+
+export const SET_RULES: readonly SetRule[] = ["official", "symmetric", "sign"];
 
 /**
  * @param vectors one ARV a concept, [I/groups] each: oriented for the symmetric rule
- * @param rho from 0 (all that is not opposed is shared) to 1 (nothing is)
+ * @param rho from 0 (all that is not opposed is shared) to 1 (nothing is); without meaning for the sign rule
  */
 export function sourceSets(vectors: readonly Float64Array[], rho: number, rule: SetRule): SourceSets {
   invariant(vectors.length >= 2 && vectors.length <= MOST_BITS, `${vectors.length} concepts`);
   invariant(new Set(vectors.map((v) => v.length)).size === 1, "ARVs of one length");
+  if (rule === "sign") return signSets(vectors);
   return rule === "official" ? officialSets(vectors, rho) : symmetricSets(vectors, rho);
+}
+
+function signSets(vectors: readonly Float64Array[]): SourceSets {
+  const all = 2 ** vectors.length - 1;
+  return Uint32Array.from(vectors[0] ?? [], (_, i) => {
+    const set = vectors.reduce((bits, v, k) => ((v[i] ?? 0) > 0 ? bits | (1 << k) : bits), 0);
+    return set === 0 ? all : set;
+  });
 }
 
 /** Input i serves concept k unless max_j v_j[i] - v_k[i] > (1 - rho) max_j |v_j[i]|. */
@@ -49,8 +63,11 @@ function officialSets(vectors: readonly Float64Array[], rho: number): SourceSets
   });
 }
 
-/** Sets are written with one character an input channel, and there are letters for the subsets of so many. */
-const MAX_CONCEPTS = 5;
+/**
+ * Sets are written with one character an input channel: 0 and K digits, and letters for the other 2^K - 2 - K subsets. Of 5
+ * concepts these are 25 letters of the alphabet's 26; of 6 they would be 56.
+ */
+export const TEXT_CONCEPTS = 5;
 
 export interface SetsRequest {
   readonly channel: number;
@@ -74,47 +91,10 @@ export function conceptVectors(
   study: Study,
   { channel, classes, rho, rule }: SetsRequest,
   arvs = new AverageRelevance(study),
+  folds?: readonly number[],
 ): Float64Array[] {
-  checkRequest(study, channel, classes, rho);
-  return classes.map((t) => {
-    const vector = arvs.vector(channel, t, rule === "official" ? "official" : "oriented");
-    if (vector === undefined)
-      throw new UnbraidError(
-        "input",
-        "CLASS_EMPTY",
-        `The study has no image of class ${t} (${study.meta.classes[t] ?? ""}).`,
-        "Choose classes that have images, or finish the study with --resume.",
-      );
-    return vector;
-  });
-}
-
-function checkRequest(study: Study, channel: number, classes: readonly number[], rho: number): void {
-  const { layer, classes: names } = study.meta;
-  const out = (code: string, what: string, index: number, n: number): UnbraidError =>
-    new UnbraidError(
-      "usage",
-      code,
-      `There is no ${what} ${index}: the study has ${n}.`,
-      `Pass one from 0 to ${n - 1}.`,
-    );
-  const isIndex = (index: number, n: number): boolean => Number.isInteger(index) && index >= 0 && index < n;
-  if (!isIndex(channel, layer.outChannels)) throw out("CHANNEL_RANGE", "channel", channel, layer.outChannels);
-  for (const t of classes) if (!isIndex(t, names.length)) throw out("CLASS_RANGE", "class", t, names.length);
-  if (classes.length < 2 || new Set(classes).size !== classes.length)
-    throw new UnbraidError(
-      "usage",
-      "CLASS_RANGE",
-      `A split needs two or more different classes, not ${classes.join(",") || "none"}.`,
-      "Pass for instance --classes 3,17.",
-    );
-  if (classes.length > MAX_CONCEPTS)
-    throw new UnbraidError(
-      "usage",
-      "CLASS_RANGE",
-      `A split takes at most ${MAX_CONCEPTS} classes, not ${classes.length}.`,
-      "Choose fewer classes.",
-    );
+  checkChannel(study, channel);
+  checkClasses(study, classes);
   if (!(rho >= 0 && rho <= 1))
     throw new UnbraidError(
       "usage",
@@ -122,6 +102,27 @@ function checkRequest(study: Study, channel: number, classes: readonly number[],
       `rho must be from 0 to 1, not ${rho}.`,
       "Pass --rho in that range.",
     );
+  return classes.map((t) => {
+    const vector = arvs.vector(channel, t, rule === "official" ? "official" : "oriented", folds);
+    if (vector === undefined)
+      throw new UnbraidError(
+        "input",
+        "CLASS_EMPTY",
+        `The study has no image of class ${t} (${study.meta.classes[t] ?? ""})${folds === undefined ? "" : ` in folds ${folds.join(", ")}`}.`,
+        "Choose classes that have images, or finish the study with --resume.",
+      );
+    return vector;
+  });
+}
+
+const isIndex = (index: number, n: number): boolean => Number.isInteger(index) && index >= 0 && index < n;
+
+const outOfRange = (code: string, what: string, index: number, n: number): UnbraidError =>
+  new UnbraidError("usage", code, `There is no ${what} ${index}: the study has ${n}.`, `Pass one from 0 to ${n - 1}.`);
+
+/** @throws UnbraidError CHANNEL_RANGE, CHANNEL_DEPTHWISE */
+export function checkChannel({ meta: { layer } }: Study, channel: number): void {
+  if (!isIndex(channel, layer.outChannels)) throw outOfRange("CHANNEL_RANGE", "channel", channel, layer.outChannels);
   if (layer.inChannels === layer.groups)
     throw new UnbraidError(
       "unsupported",
@@ -131,9 +132,27 @@ function checkRequest(study: Study, channel: number, classes: readonly number[],
     );
 }
 
+function checkClasses({ meta: { classes: names } }: Study, classes: readonly number[]): void {
+  for (const t of classes) if (!isIndex(t, names.length)) throw outOfRange("CLASS_RANGE", "class", t, names.length);
+  if (classes.length < 2 || new Set(classes).size !== classes.length)
+    throw new UnbraidError(
+      "usage",
+      "CLASS_RANGE",
+      `A split needs two or more different classes, not ${classes.join(",") || "none"}.`,
+      "Pass for instance --classes 3,17.",
+    );
+  if (classes.length > TEXT_CONCEPTS)
+    throw new UnbraidError(
+      "usage",
+      "CLASS_RANGE",
+      `A split takes at most ${TEXT_CONCEPTS} classes, not ${classes.length}.`,
+      "Choose fewer classes.",
+    );
+}
+
 /**
  * Sets as text, one character an input channel: 0 shared by all, 1, 2, ... that concept alone. With three concepts and
- * more, other subsets are letters: a, b, ... in the order of their bits read as a number (at most 5 concepts).
+ * more, other subsets are letters: a, b, ... in the order of their bits read as a number.
  */
 export function setsToText(sets: SourceSets, concepts: number): string {
   const alphabet = subsets(concepts);
@@ -161,7 +180,7 @@ export function setsFromText(text: string, concepts: number): SourceSets {
 }
 
 function subsets(concepts: number): Map<number, string> {
-  invariant(concepts >= 2 && concepts <= 5, `text for sets of ${concepts} concepts`);
+  invariant(concepts >= 2 && concepts <= TEXT_CONCEPTS, `text for sets of ${concepts} concepts`);
   const all = 2 ** concepts - 1;
   const map = new Map<number, string>([[all, "0"]]);
   for (let k = 0; k < concepts; k++) map.set(1 << k, String(k + 1));

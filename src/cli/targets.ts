@@ -1,10 +1,12 @@
 /** Which channels are to be split between which classes: from options, a CSV file, or all that `find` lists. */
 import { findPairs } from "../channels/find.ts";
-import type { SplitTarget } from "../channels/split-run.ts";
+import type { SplitTarget } from "../channels/concepts.ts";
+import { TEXT_CONCEPTS } from "../channels/sets.ts";
 import { UnbraidError } from "../errors.ts";
 import { nearest } from "../graph/names.ts";
 import type { Study } from "../relevance/study.ts";
 import { usageError } from "./arguments.ts";
+import { readClusters } from "./clusters.ts";
 import type { Context } from "./context.ts";
 import { readRegularFile } from "./read-file.ts";
 import { compatOption, tauOption } from "./studies.ts";
@@ -17,20 +19,22 @@ interface Listed extends SplitTarget {
 /**
  * The splits that the options ask for.
  * @throws UnbraidError OPTION_CONFLICT, OPTION_MISSING, OPTION_VALUE, CLASS_UNKNOWN, SPLIT_CONCEPTS, CHANNEL_TWICE,
- * PAIRS_INVALID, PAIRS_NONE
+ * PAIRS_INVALID, PAIRS_NONE, CLUSTERS_INVALID
  */
 export function splitTargets(context: Context, study: Study): SplitTarget[] {
   const { args } = context;
-  const ways = ["channel", "all", "pairs"].filter((name) => args.flag(name));
+  const ways = ["channel", "all", "pairs", "clusters"].filter((name) => args.flag(name));
   if (ways.length !== 1)
     throw usageError(
       ways.length === 0 ? "OPTION_MISSING" : "OPTION_CONFLICT",
       ways.length === 0
         ? "nothing says which channels to split"
         : `${ways.map((name) => `--${name}`).join(" and ")} exclude each other`,
-      "Give --channel C --classes A,B, or --all, or --pairs FILE.csv.",
+      "Give --channel C --classes A,B, or --all, or --pairs FILE.csv, or --clusters FILE.json.",
     );
   if (args.flag("channel")) return fromOptions(context, study);
+  const clusters = args.text("clusters");
+  if (clusters !== undefined) return readClusters(clusters, study);
   const file = args.text("pairs");
   return onePerChannel(context, file === undefined ? found(context, study) : readPairs(file, study));
 }
@@ -44,20 +48,20 @@ function fromOptions({ args }: Context, study: Study): SplitTarget[] {
       `${channels.length} times --channel and ${classes.length} times --classes`,
       "Give each --channel its own --classes A,B.",
     );
-  const targets = channels.map((channel, k) => ({ channel, classes: pairOf(classes[k] ?? "", study) }));
+  const targets = channels.map((channel, k) => ({ channel, classes: conceptClasses(classes[k] ?? "", study) }));
   const twice = channels.find((c, k) => channels.indexOf(c) !== k);
   if (twice === undefined) return targets;
   throw usageError("CHANNEL_TWICE", `channel ${twice} is asked to be split twice`, "Give each channel once.");
 }
 
-function pairOf(text: string, study: Study): [number, number] {
+function conceptClasses(text: string, study: Study): number[] {
   const classes = classList(text, study);
-  const [a, b, third] = classes;
-  if (a !== undefined && b !== undefined && third === undefined && a !== b) return [a, b];
+  const different = new Set(classes).size;
+  if (different === classes.length && different >= 2 && different <= TEXT_CONCEPTS) return classes;
   throw usageError(
     "SPLIT_CONCEPTS",
-    `a channel is split between two different classes, --classes ${text} names ${new Set(classes).size}`,
-    "Give two classes, by name or index: --classes 3,17.",
+    `a channel is split between 2 to ${TEXT_CONCEPTS} different classes, --classes ${text} names ${different}`,
+    "Give the classes by name or index: --classes 3,17.",
   );
 }
 
@@ -172,17 +176,41 @@ export function parseCsv(text: string): string[][] {
   return rows;
 }
 
-/** A channel is split once: between the pair of classes that its inputs tell apart best, the least cosine. */
-function onePerChannel({ out }: Context, listed: readonly Listed[]): SplitTarget[] {
-  const best = new Map<number, Listed>();
-  for (const pair of listed) {
-    const before = best.get(pair.channel);
-    if (before === undefined || pair.cosine < before.cosine) best.set(pair.channel, pair);
-  }
-  const left = listed.length - best.size;
-  if (left > 0)
+/**
+ * A channel is split once. Between two classes: the pair that its inputs tell apart best, the least cosine. Between more: that
+ * pair, then, as long as there is one, the class that is listed in a pair with each of those taken already and whose largest
+ * cosine with them is the least.
+ */
+function onePerChannel({ args, out }: Context, listed: readonly Listed[]): SplitTarget[] {
+  const concepts = args.number("concepts", { integer: true, least: 2, most: TEXT_CONCEPTS }) ?? 2;
+  const byChannel = new Map<number, Listed[]>();
+  for (const pair of listed) byChannel.set(pair.channel, [...(byChannel.get(pair.channel) ?? []), pair]);
+  const targets = [...byChannel.values()].map((pairs) => grown(pairs, concepts));
+  const used = targets.reduce((n, { classes }) => n + (classes.length * (classes.length - 1)) / 2, 0);
+  if (listed.length > used)
     out.note(
-      `${left} more pairs share a channel with one of lower cosine: each channel is split once, between that pair`,
+      `${listed.length - used} more pairs share a channel with one of lower cosine: each channel is split once, between ${concepts === 2 ? "that pair" : `up to ${concepts} classes`}`,
     );
-  return [...best.values()].sort((a, b) => a.channel - b.channel).map(({ channel, classes }) => ({ channel, classes }));
+  return targets.sort((a, b) => a.channel - b.channel);
+}
+
+function grown(pairs: readonly Listed[], concepts: number): SplitTarget {
+  const best = pairs.reduce((least, pair) => (pair.cosine < least.cosine ? pair : least));
+  const classes = [...best.classes];
+  const cosine = (a: number, b: number): number | undefined =>
+    pairs.find((pair) => pair.classes.includes(a) && pair.classes.includes(b))?.cosine;
+  const candidates = [...new Set(pairs.flatMap((pair) => pair.classes))].sort((a, b) => a - b);
+  while (classes.length < concepts) {
+    let next: { readonly t: number; readonly worst: number } | undefined;
+    for (const t of candidates) {
+      if (classes.includes(t)) continue;
+      const cosines = classes.map((u) => cosine(t, u));
+      if (cosines.includes(undefined)) continue;
+      const worst = Math.max(...cosines.map((c) => c ?? 1));
+      if (next === undefined || worst < next.worst) next = { t, worst };
+    }
+    if (next === undefined) break;
+    classes.push(next.t);
+  }
+  return { channel: best.channel, classes };
 }

@@ -246,6 +246,7 @@ test("with rho given no image is needed; without it images are", async () => {
     rho: 0.35,
     rule: "symmetric",
     sets: setsFromStudy(study, { ...target, rho: 0.35, rule: "symmetric" }),
+    guards: null,
   });
   await expect(planSplits({ study, targets: [target], rule: "symmetric" })).rejects.toMatchObject({
     code: "RHO_NEEDS_IMAGES",

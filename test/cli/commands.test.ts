@@ -6,6 +6,7 @@ import { decodeModel } from "../../src/onnx/decode.ts";
 import { encodeNpy, readNpy } from "../../src/cli/npy.ts";
 import { testAdapters } from "../support/gpu.ts";
 import { CLASSES, jsonOf, SIDE, temporaryFolder, unbraid, write, writeClassifier, writeImages } from "./support.ts";
+import type { ErrorJson } from "./support.ts";
 
 const PER_CLASS = 9;
 const ALL = PER_CLASS * CLASSES.length;
@@ -272,7 +273,13 @@ describe.skipIf(testAdapters.length === 0)("commands", () => {
       "--out",
       at("chosen.onnx"),
     ];
-    const own = jsonOf<{ parts: Part[] }>(await gpu(...args)).parts[0];
+    // The network is random: its channel 2 shows nothing of these classes, and the split is refused.
+    const refused = await gpu(...args);
+    expect(refused.code).toBe(3);
+    expect(jsonOf<ErrorJson>(refused).error).toMatchObject({ code: "SPLIT_NO_SECOND_CONCEPT" });
+    expect(existsSync(at("chosen.onnx"))).toBe(false);
+    const own = jsonOf<{ parts: Part[] }>(await gpu(...args, "--force")).parts[0];
+    expect(own).toMatchObject({ forced: true, guards: { passed: false, images: [1, 1] } });
     expect(own?.choice?.criterion).toBe("held-out log ratio");
     expect(own?.choice?.scores.length).toBe(20);
     const official = jsonOf<{ parts: Part[] }>(await gpu(...args, "--compat", "official")).parts[0];

@@ -81,12 +81,13 @@ describe.skipIf(sharedDir === undefined || adapterName === undefined)("golden st
       planned.forEach((split, i) => {
         const pair = must(pairs[i], "pair");
         const best = Math.max(...pair.scores);
-        const at = Math.round(20 * split.rho) - 1;
+        const rho = must(split.rho, "rho");
+        const at = Math.round(20 * rho) - 1;
         // "best rho equal, or its score within 1e-3 of the best"
-        expect(pair.scores[at] ?? NaN, `pair ${i}: rho ${split.rho} for ${pair.best_rho}`).toBeGreaterThanOrEqual(
+        expect(pair.scores[at] ?? NaN, `pair ${i}: rho ${rho} for ${pair.best_rho}`).toBeGreaterThanOrEqual(
           best - 1e-3 * best,
         );
-        expectSets(setsToText(split.sets, 2), must(pair.official[split.rho.toFixed(2)], "sets"), pair, split.rho);
+        expectSets(setsToText(split.sets, 2), must(pair.official[rho.toFixed(2)], "sets"), pair, rho);
       });
     });
 

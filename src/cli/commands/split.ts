@@ -1,11 +1,11 @@
 /** `unbraid split`: the split model, and a manifest beside it. */
 import { basename, dirname, resolve } from "node:path";
-import { planSplits, type PlannedSplit } from "../../channels/split-run.ts";
-import { setsToText, type SetRule } from "../../channels/sets.ts";
+import { conceptName, targetConcepts } from "../../channels/concepts.ts";
+import { DEFAULT_SCALE } from "../../channels/additive-run.ts";
+import { DEFAULT_RULE, planSplits, SPLIT_RULES, type PlannedSplit, type SplitRule } from "../../channels/split-run.ts";
+import { guardSplits, writeSplit, type SplitManifest } from "../../channels/write-split.ts";
 import { UnbraidError } from "../../errors.ts";
 import { sha256 } from "../../files.ts";
-import { nodeNames } from "../../graph/build.ts";
-import { splitLayer, type ChannelSplit, type LayerSplit } from "../../graph/surgery.ts";
 import { sidecarPaths } from "../../images/sidecar.ts";
 import { externalLocations } from "../../onnx/decode.ts";
 import { assertStudyMatches } from "../../relevance/merge.ts";
@@ -18,8 +18,7 @@ import { labelPaths } from "../labels.ts";
 import { openModel, type OpenModel } from "../model.ts";
 import { Progress } from "../progress.ts";
 import { readRegularFile } from "../read-file.ts";
-import { openSecondPass } from "../second-pass.ts";
-import { splitRecords, SPLITS_KEY, type SplitPartRecord, type SplitRecord } from "../split-record.ts";
+import { openPass } from "../second-pass.ts";
 import { compatOption, readWholeStudy } from "../studies.ts";
 import { table } from "../table.ts";
 import { splitTargets } from "../targets.ts";
@@ -28,40 +27,53 @@ export const split: Command = {
   name: "split",
   summary: "splits channels by rewiring their weights: the split model, and a manifest beside it",
   usage: [
-    "split MODEL --study FILE --channel C --classes A,B --out FILE.onnx [--rho X | --images DIR]",
-    "split MODEL --study FILE --all | --pairs FILE.csv --out FILE.onnx [--rho X | --images DIR]",
+    "split MODEL --study FILE --channel C --classes A,B[,...] --out FILE.onnx [--rho X] [--images DIR]",
+    "split MODEL --study FILE --all | --pairs FILE.csv | --clusters FILE.json --out FILE.onnx [--rho X] [--images DIR]",
   ],
   positionals: [1, 1],
   options: {
     study: { type: "string", value: "FILE", help: "a study of this model" },
     channel: { type: "string", multiple: true, value: "C", help: "an output channel of the layer, with its --classes" },
-    classes: { type: "string", multiple: true, value: "A,B", help: "two classes, by name or index" },
+    classes: { type: "string", multiple: true, value: "A,B", help: "two to five classes, by name or index" },
     all: { type: "boolean", help: "every channel that `find` lists" },
     pairs: { type: "string", value: "FILE.csv", help: "channels and classes as `find --csv` writes them" },
+    clusters: {
+      type: "string",
+      value: "FILE.json",
+      help: "channels and clusters as `find --concepts cluster` writes them",
+    },
+    concepts: {
+      type: "string",
+      value: "N",
+      help: "with --all or --pairs, up to N classes a channel, listed pairwise; 2",
+    },
     out: { type: "string", value: "FILE.onnx", help: "the split model" },
     rho: {
       type: "string",
       value: "X",
       help: "from 0 (shared unless opposed) to 1 (nothing shared); chosen on images if not given",
     },
-    rule: { type: "string", value: "RULE", help: "symmetric (the default) or official" },
+    rule: { type: "string", value: "RULE", help: `${SPLIT_RULES.join(", ")}; ${DEFAULT_RULE} unless given` },
+    scale: { type: "string", value: "X", help: `how far the additive rule moves the parts apart; ${DEFAULT_SCALE}` },
+    force: { type: "boolean", help: "split although no second concept is to be seen; the manifest says so" },
     compat: { type: "string", value: "official", help: "rule, rho and `find` as the authors' code has them" },
-    layer: { type: "string", value: "NAME", help: "checks that the study is of this layer" },
+    layer: { type: "string", value: "NAME", help: "which of the study's layers" },
     tau: { type: "string", value: "X", help: "with --all, as in `find`" },
     p: { type: "string", value: "X", help: "with --all, as in `find`" },
     gamma: { type: "string", value: "X", help: "with --all, as in `find`" },
     partial: { type: "boolean", help: "take a study that is not complete" },
     images: {
       ...FOLDER_OPTIONS.images,
-      help: "the study's images, to choose rho with; only those of the classes are read",
+      help: "the study's images: for rho, for guards (only those of the classes are read), for the additive rule (all)",
     },
     limit: FOLDER_OPTIONS.limit,
     "skip-bad": FOLDER_OPTIONS["skip-bad"],
     ...PREPROCESS_OPTIONS,
   },
   details:
-    "Reads images, and needs an adapter, only to choose rho. The manifest is FILE.split.json; a preprocessing and labels\n" +
-    "beside MODEL are copied beside the split model.",
+    "Reads images, and needs an adapter, only with --images. Then each split is held against random filters on images that took\n" +
+    "no part in it, and refused where no second concept is to be seen: with --channel as an error, with lists of channels by\n" +
+    "leaving it out. The manifest is FILE.split.json; a preprocessing and labels beside MODEL are copied beside the split model.",
   example:
     "unbraid split resnet50.onnx --study layer4.study --channel 1081 --classes 'gown,tench' --images imagenet/train --out split.onnx",
   run,
@@ -74,21 +86,33 @@ async function run(context: Context): Promise<undefined> {
   const rho = args.number("rho", { least: 0, most: 1 });
   const compat = compatOption(args);
   const rule = ruleOf(args.text("rule"), compat);
+  const scale = args.number("scale", { least: 0 });
+  if (scale !== undefined && rule !== "additive")
+    throw usageError(
+      "OPTION_CONFLICT",
+      "--scale is of the additive rule",
+      "Pass --rule additive, or leave --scale out.",
+    );
+  if (rho !== undefined && (rule === "additive" || rule === "sign"))
+    throw usageError("OPTION_CONFLICT", `the ${rule} rule knows no rho`, "Leave --rho out, or take another --rule.");
   context.checkWritable(path);
-  const study = readWholeStudy(context, studyPath);
-  const opened = openModel(context, args.positional(0));
   const layer = args.text("layer");
+  const study = readWholeStudy(context, studyPath, layer);
+  const opened = openModel(context, args.positional(0));
   assertStudyMatches(study, { modelDigest: opened.digest(), ...(layer === undefined ? {} : { layer }) });
   checkExternalData(opened, path);
   const targets = splitTargets(context, study);
 
   const progress = new Progress(out, "channels", targets.length);
-  const common = { study, targets, rule, compat, signal: context.signal };
+  const common = {
+    ...{ study, targets, rule, compat, signal: context.signal },
+    ...(rho === undefined ? {} : { rho }),
+    ...(scale === undefined ? {} : { scale }),
+  };
   let planned: PlannedSplit[];
-  if (rho !== undefined) planned = await planSplits({ ...common, rho });
-  else if (!args.flag("images")) planned = await planSplits(common);
+  if (!args.flag("images") || (compat && rho !== undefined)) planned = await planSplits(common);
   else {
-    using second = await openSecondPass(context, opened, study, targets, compat);
+    using second = await openPass(context, opened, study, targets, compat);
     planned = await planSplits({
       ...common,
       secondPass: second,
@@ -100,9 +124,17 @@ async function run(context: Context): Promise<undefined> {
   }
   context.signal.throwIfAborted();
   noteUndivided(context, planned);
+  if (!compat && planned.every((p) => p.guards === null))
+    out.note("without --images nobody has looked whether there is a second concept: the manifest's guards are null");
+  const splits = guardSplits(study, planned, { force: args.flag("force"), some: !args.flag("channel") });
+  for (const p of splits.refused) noteRefused(context, study, p);
 
-  const record = { opened, study, studyPath, path };
-  const { bytes, manifest } = rewire(record, planned);
+  const { bytes, manifest } = writeSplit(opened.model, study, splits, {
+    source: { file: basename(opened.path), sha256: opened.digest() },
+    study: { file: basename(studyPath), sha256: sha256(readRegularFile(studyPath)) },
+    file: basename(path),
+    digest: sha256,
+  });
   context.writeFile(path, bytes);
   context.writeFile(manifestPath(path), `${JSON.stringify(manifest, undefined, 1)}\n`);
   copyBeside(context, opened.path, path);
@@ -112,16 +144,33 @@ async function run(context: Context): Promise<undefined> {
 
 /** A split that divides nothing is a valid one, and says nothing about concepts. */
 function noteUndivided({ out }: Context, planned: readonly PlannedSplit[]): void {
-  for (const { channel, rho, sets } of planned) {
-    if (sets.some((set) => set !== 3)) continue;
-    out.note(`channel ${channel}: at rho ${rho} both concepts share every input, so each part is the whole channel`);
+  for (const { channel, rho, sets, parts, classes, clusters } of planned) {
+    const all = 2 ** (clusters ?? classes).length - 1;
+    if (parts !== undefined || sets.some((set) => set !== all)) continue;
+    const at = rho === null ? "" : `at rho ${rho} `;
+    out.note(`channel ${channel}: ${at}all concepts share every input, so each part is the whole channel`);
   }
 }
 
-function ruleOf(text: string | undefined, compat: boolean): SetRule {
-  if (text === undefined) return compat ? "official" : "symmetric";
-  if (text === "symmetric" || text === "official") return text;
-  throw usageError("OPTION_VALUE", `--rule must be symmetric or official, not "${text}"`, "Correct --rule.");
+function noteRefused({ out }: Context, study: Study, split: PlannedSplit): void {
+  const names = targetConcepts(split).map((c) => conceptName(study, c));
+  const why = split.guards?.why.join("; ") ?? "";
+  out.warn(
+    `channel ${split.channel} is left out, since no second concept is to be seen between ${names.join(" and ")}: ${why}`,
+  );
+}
+
+function ruleOf(text: string | undefined, compat: boolean): SplitRule {
+  if (text === undefined) return compat ? "official" : DEFAULT_RULE;
+  const rule = SPLIT_RULES.find((r) => r === text);
+  if (rule === undefined)
+    throw usageError(
+      "OPTION_VALUE",
+      `--rule must be one of ${SPLIT_RULES.join(", ")}, not "${text}"`,
+      "Correct --rule.",
+    );
+  if (!compat || rule === "official" || rule === "symmetric") return rule;
+  throw usageError("OPTION_CONFLICT", `--compat official has no rule ${rule}`, "Leave one of the two out.");
 }
 
 export const manifestPath = (modelPath: string): string => `${modelPath.replace(/\.onnx$/i, "")}.split.json`;
@@ -137,55 +186,6 @@ function checkExternalData({ path, model }: OpenModel, target: string): void {
     `Write the split model into ${dirname(resolve(path))}.`,
   );
 }
-
-interface Manifest extends SplitRecord {
-  readonly model: { readonly file: string; readonly sha256: string };
-  readonly parts: readonly (SplitPartRecord & Pick<PlannedSplit, "choice" | "heldOut">)[];
-}
-
-function rewire(
-  r: { opened: OpenModel; study: Study; studyPath: string; path: string },
-  planned: readonly PlannedSplit[],
-): { bytes: Uint8Array; manifest: Manifest } {
-  const { opened, study, studyPath, path } = r;
-  const { layer, classes: names } = study.meta;
-  const nodeIndex = nodeNames(opened.model).indexOf(layer.nodeName);
-  const channels = planned.map((p): ChannelSplit => ({ channel: p.channel, concepts: 2, sets: p.sets }));
-  // The rows' places are known only after the split, and the metadata is part of it: a dry run gives them.
-  const dry = splitLayer(opened.model, { nodeIndex, channels });
-  const record: SplitRecord = {
-    version: 1,
-    layer: layer.name,
-    node: layer.nodeName,
-    grown: dry.grown,
-    output: dry.output,
-    source: { file: basename(opened.path), sha256: opened.digest() },
-    study: { file: basename(studyPath), sha256: sha256(readRegularFile(studyPath)) },
-    parts: planned.map((p) => ({
-      channel: p.channel,
-      concepts: p.classes.map((t) => names[t] ?? String(t)),
-      classes: p.classes,
-      rho: p.rho,
-      rule: p.rule,
-      sets: setsToText(p.sets, 2),
-      rows: rowsOf(dry, p.channel),
-    })),
-  };
-  const records = [...splitRecords(opened.model, opened.path), record];
-  const { bytes } = splitLayer(opened.model, {
-    nodeIndex,
-    channels,
-    metadata: { [SPLITS_KEY]: JSON.stringify(records) },
-  });
-  const parts = record.parts.map((part, k) => {
-    const { choice, heldOut } = planned[k] ?? {};
-    return { ...part, ...(choice === undefined ? {} : { choice }), ...(heldOut === undefined ? {} : { heldOut }) };
-  });
-  return { bytes, manifest: { ...record, model: { file: basename(path), sha256: sha256(bytes) }, parts } };
-}
-
-const rowsOf = (dry: LayerSplit, channel: number): number[] =>
-  dry.parts.filter((part) => part.channel === channel).map((part) => part.row);
 
 /** The split model is prepared for and labelled as its source was. */
 function copyBeside(context: Context, from: string, to: string): void {
@@ -209,22 +209,43 @@ function copyBeside(context: Context, from: string, to: string): void {
   }
 }
 
-function describe({ layer, parts }: Manifest, path: string): string {
+function describe({ layer, parts, refused = [] }: SplitManifest, path: string): string {
   const share = (sets: string, digit: string): number => sets.split(digit).length - 1;
+  const most = Math.max(...parts.map((p) => p.concepts.length));
+  const each = Array.from({ length: most }, (_, k) => k);
   return (
     table(
-      ["channel", "concept 1", "concept 2", "rho", "inputs of 1", "of 2", "shared", "held-out score"],
+      [
+        "channel",
+        ...each.map((k) => `concept ${k + 1}`),
+        "rho",
+        ...each.map((k) => `inputs of ${k + 1}`),
+        "shared",
+        "held-out score",
+        "standing",
+      ],
       parts.map((p) => [
         p.channel,
-        p.concepts[0] ?? "",
-        p.concepts[1] ?? "",
-        p.rho,
-        share(p.sets, "1"),
-        share(p.sets, "2"),
+        ...each.map((k) => p.concepts[k] ?? ""),
+        p.rho ?? p.rule,
+        ...each.map((k) => (k < p.concepts.length ? share(p.sets, String(k + 1)) : "")),
         share(p.sets, "0"),
         p.heldOut === undefined ? "" : p.heldOut.score.toFixed(2),
+        standingOf(p),
       ]),
     ) +
+    (parts.some((p) => p.guards?.second)
+      ? "standing: of the weakest concept on held-out images, and what 95 % of random filters do not exceed\n"
+      : "") +
+    (refused.length > 0
+      ? `${refused.length} left out: no second concept to be seen (--force splits all the same)\n`
+      : "") +
     `${path}: ${parts.length} channel${parts.length === 1 ? "" : "s"} of ${layer} split; manifest ${manifestPath(path)}\n`
   );
+}
+
+function standingOf({ guards, forced }: SplitManifest["parts"][number]): string {
+  const second = guards?.second;
+  if (second === null || second === undefined) return "";
+  return `${second.value.toFixed(2)} (${second.threshold.toFixed(2)})${forced === true ? " forced" : ""}`;
 }

@@ -1,0 +1,271 @@
+/** Splits by source sets whose rho is chosen, or whose guards are measured, in a second pass over images. */
+import { must } from "../errors.ts";
+import { relevanceVector, weightsOf } from "../relevance/arv.ts";
+import { conceptName, targetConcepts, type Concept, type SplitTarget } from "./concepts.ts";
+import { gatherEvidence, type Evidence } from "./evidence.ts";
+import { dot, guardsOf, SPLIT_FILTERS, Standings, uncorrelating, type Guards } from "./guards.ts";
+import { fullRow, respond, type ResponseSource, type RowResponses } from "./part-responses.ts";
+import { splitWeights } from "./parts.ts";
+import { chooseOfficialRho, chooseRho, distinctSets, RHOS, separationScore, type Responses } from "./rho.ts";
+import { sourceSets, type SetRule, type SourceSets } from "./sets.ts";
+import { finalSets, stageOf, type PlannedSplit, type SecondPassSource, type SplitPlanning } from "./planning.ts";
+
+type Source = SecondPassSource & ResponseSource;
+
+/** As the original chooses: by its ratio, on all images. */
+export async function officialSplits(
+  p: SplitPlanning,
+  second: SecondPassSource,
+  rule: SetRule,
+): Promise<PlannedSplit[]> {
+  const candidates = p.targets.map((t) => RHOS.map((rho) => finalSets(p, t, rule, rho)));
+  const source = { ...second, study: p.study, signal: p.signal };
+  const responses = await respondToSets(source, p.targets, candidates, false, () => undefined, stageOf(p, 0, 1));
+  return p.targets.map((target, i) => {
+    const [on1 = [], on2 = []] = must(responses[i], "responses");
+    const { rho, index, scores } = chooseOfficialRho([on1, on2]);
+    const sets = must(candidates[i]?.[index], "sets");
+    return { ...target, rho, rule, sets, choice: { criterion: "official ratio", rhos: RHOS, scores }, guards: null };
+  });
+}
+
+export async function heldOutSplits(
+  p: SplitPlanning,
+  second: SecondPassSource,
+  rule: SetRule,
+): Promise<PlannedSplit[]> {
+  const { study, targets } = p;
+  const source = { ...second, study, signal: p.signal };
+  const choosing = p.rho === undefined && rule !== "sign";
+  const rhos = choosing ? RHOS : [p.rho ?? 1];
+  const evidence = await gatherEvidence(source, targets, choosing, stageOf(p, 0, 3));
+  const oriented = rule !== "official";
+  const candidates = targets.map((target) => {
+    const vectors = targetConcepts(target).map((c) =>
+      relevanceVector(study.meta.layer, evidence.mean(c), target.channel, oriented ? "oriented" : "official"),
+    );
+    return rhos.map((rho) => sourceSets(vectors, rho, rule));
+  });
+  const choices = choosing
+    ? (
+        await respondToSets(source, targets, candidates, oriented, (c) => evidence.parts(c).choose, stageOf(p, 1, 3))
+      ).map((r) => chooseRho(r))
+    : targets.map(() => undefined);
+  // The report is on the sets that the first part of the images made: the study's ARVs have seen its images too.
+  const chosen = candidates.map((sets, i) => must(sets[choices[i]?.index ?? 0], "sets"));
+  const reports = await report(
+    source,
+    targets,
+    chosen,
+    { rule, rhos: choices.map((c) => c?.rho ?? p.rho ?? 1) },
+    evidence,
+    stageOf(p, 2, 3),
+  );
+  return targets.map((target, i) => {
+    const choice = choices[i];
+    const rho = choice?.rho ?? p.rho ?? 1;
+    return {
+      ...target,
+      rho: rule === "sign" ? null : rho,
+      rule,
+      sets: finalSets(p, target, rule, rho),
+      ...(choice === undefined
+        ? {}
+        : { choice: { criterion: "held-out log ratio" as const, rhos: RHOS, scores: choice.scores } }),
+      ...must(reports[i], "report"),
+    };
+  });
+}
+
+/**
+ * Responses of the parts of every target for every candidate source set, on images of its concepts.
+ * @param candidates [target][candidate]
+ * @param oriented whether parts respond in the layer's orientation
+ * @returns [target][concept] as `rho.ts` takes them: [candidate][part][image]
+ */
+async function respondToSets(
+  source: Source,
+  targets: readonly SplitTarget[],
+  candidates: readonly (readonly SourceSets[])[],
+  oriented: boolean,
+  positions: (c: Concept) => readonly number[] | undefined,
+  stage: (share: number) => void,
+): Promise<Responses[][]> {
+  const distinct = candidates.map((c) => distinctSets(c));
+  const jobs = targets.map((target, i) => ({
+    concepts: targetConcepts(target),
+    rows: must(distinct[i], "sets").distinct.flatMap((sets) => partRows(source, target, sets, oriented)),
+  }));
+  const found = await respond(source, jobs, { positions }, stage);
+  return found.map((byConcept, i) => {
+    const { index } = must(distinct[i], "sets");
+    const K = byConcept.length;
+    return byConcept.map(({ positive }) => index.map((d) => positive.slice(K * d, K * (d + 1))));
+  });
+}
+
+/**
+ * The parts of a channel as rows over all input channels of the layer, [I, K] each. Without the bias, which a split copies
+ * to each: what is chosen with them must not depend on whether a BatchNormalization was folded into the file.
+ */
+function partRows({ study }: Source, target: SplitTarget, sets: SourceSets, oriented: boolean): Float32Array[] {
+  const { layer } = study.meta;
+  const { channel } = target;
+  const sign = oriented ? (layer.sign[channel] ?? 1) : 1;
+  const { concepts } = splitWeights(weightsOf(layer, channel), sets, targetConcepts(target).length);
+  return concepts.map((row) => fullRow(layer, channel, row, sign));
+}
+
+interface Report {
+  readonly heldOut: NonNullable<PlannedSplit["heldOut"]>;
+  readonly guards: Guards;
+}
+
+/** The score and the guards of each target's parts on the last part of the images. */
+async function report(
+  source: Source,
+  targets: readonly SplitTarget[],
+  chosen: readonly SourceSets[],
+  by: { readonly rule: SetRule; readonly rhos: readonly number[] },
+  evidence: Evidence,
+  stage: (share: number) => void,
+): Promise<Report[]> {
+  const { study } = source;
+  const { layer } = study.meta;
+  const standings = new Standings(study);
+  const jobs = targets.map((target, i) => ({
+    concepts: targetConcepts(target),
+    rows: [
+      ...partRows(source, target, must(chosen[i], "sets"), true),
+      fullRow(layer, target.channel, weightsOf(layer, target.channel), layer.sign[target.channel] ?? 1),
+    ],
+  }));
+  const filters = new FilterSplits(standings, targets, by, evidence);
+  const found = await respond(
+    source,
+    jobs,
+    {
+      positions: (c) => evidence.parts(c).report,
+      onTapSums: (concept, tapSums, n) => {
+        filters.add(concept, tapSums, n);
+      },
+    },
+    stage,
+  );
+  return targets.map((target, i) => {
+    const responses = must(found[i], "responses");
+    const concepts = targetConcepts(target);
+    const guards = guardsOf(standings, {
+      channel: target.channel,
+      concepts: concepts.map((c) => conceptName(study, c)),
+      responses,
+      means: concepts.map((c) => filters.mean(c)),
+      filterK: filters.k(i),
+    });
+    return { heldOut: { score: scoreOf(responses), images: guards.images }, guards };
+  });
+}
+
+/** The parts' score: of the rows of each concept's responses the last is the channel itself. */
+export const scoreOf = (responses: readonly RowResponses[]): number =>
+  separationScore(responses.map(({ positive }) => positive.slice(0, -1)));
+
+/** Random filters split by the same rule between the same concepts, on the same images. */
+class FilterSplits {
+  readonly #standings: Standings;
+  readonly #targets: readonly SplitTarget[];
+  readonly #by: { readonly rule: SetRule; readonly rhos: readonly number[] };
+  readonly #evidence: Evidence;
+  readonly #sums = new Map<Concept, { readonly sums: Float64Array; images: number }>();
+  /** [target][filter][part or the filter itself] responses on the images of all concepts so far. */
+  readonly #responses: readonly (readonly number[][][])[];
+  /** The concept whose images are running, and the rows of the targets concerned. */
+  #concept: Concept | undefined;
+  #rows: { readonly target: number; readonly rows: readonly (readonly Float64Array[])[] }[] = [];
+
+  constructor(
+    standings: Standings,
+    targets: readonly SplitTarget[],
+    by: { readonly rule: SetRule; readonly rhos: readonly number[] },
+    evidence: Evidence,
+  ) {
+    this.#standings = standings;
+    this.#targets = targets;
+    this.#by = by;
+    this.#evidence = evidence;
+    this.#responses = targets.map((t) =>
+      Array.from({ length: SPLIT_FILTERS }, () => [...targetConcepts(t).map(() => []), []]),
+    );
+  }
+
+  /** [n, I, K] of images of a concept. */
+  add(concept: Concept, tapSums: Float32Array, n: number): void {
+    const size = tapSums.length / n;
+    const there = this.#sums.get(concept) ?? { sums: new Float64Array(size), images: 0 };
+    this.#sums.set(concept, there);
+    if (concept !== this.#concept) this.#prepare(concept);
+    for (let i = 0; i < n; i++) {
+      const image = tapSums.subarray(i * size, (i + 1) * size);
+      for (let j = 0; j < size; j++) there.sums[j] = (there.sums[j] ?? 0) + (image[j] ?? 0);
+      for (const { target, rows } of this.#rows) {
+        const own = this.#slice(target, image);
+        rows.forEach((parts, f) => {
+          parts.forEach((row, k) => this.#responses[target]?.[f]?.[k]?.push(dot(row, own)));
+        });
+      }
+    }
+    there.images += n;
+  }
+
+  mean(concept: Concept): Float64Array {
+    const { sums, images } = must(this.#sums.get(concept), "a concept that was run");
+    return sums.map((s) => s / images);
+  }
+
+  /** [filters] k of each. */
+  k(target: number): number[] {
+    return (this.#responses[target] ?? []).map((rows) => uncorrelating(rows.slice(0, -1), must(rows.at(-1), "filter")));
+  }
+
+  #slice(target: number, tapSums: Float32Array): Float64Array {
+    return this.#standings.slice(must(this.#targets[target], "target").channel, Float64Array.from(tapSums));
+  }
+
+  #prepare(concept: Concept): void {
+    this.#concept = concept;
+    this.#rows = this.#targets.flatMap((target, i) =>
+      targetConcepts(target).includes(concept) ? [{ target: i, rows: this.#split(target, i) }] : [],
+    );
+  }
+
+  /** [filters][parts, then the filter] */
+  #split(target: SplitTarget, i: number): Float64Array[][] {
+    const { rule, rhos } = this.#by;
+    const concepts = targetConcepts(target);
+    const means = concepts.map((c) => this.#standings.slice(target.channel, this.#evidence.mean(c)));
+    return this.#standings
+      .filters(target.channel)
+      .slice(0, SPLIT_FILTERS)
+      .map((filter) => {
+        const taps = filter.length / this.#inputs(target.channel);
+        const vectors = means.map((m) => vectorOf(filter, m, taps));
+        const sets = sourceSets(vectors, rhos[i] ?? 1, rule);
+        const parts = concepts.map((_, k) => filter.map((w, j) => (((sets[Math.floor(j / taps)] ?? 0) >>> k) & 1) * w));
+        return [...parts, filter];
+      });
+  }
+
+  #inputs(channel: number): number {
+    return this.#standings.inputs(channel);
+  }
+}
+
+/** A row's relevance by input: the sum over taps of weight times mean tap sum. */
+function vectorOf(row: Float64Array, tapSums: Float64Array, taps: number): Float64Array {
+  const vector = new Float64Array(row.length / taps);
+  for (let j = 0; j < row.length; j++) {
+    const i = Math.floor(j / taps);
+    vector[i] = (vector[i] ?? 0) + (row[j] ?? 0) * (tapSums[j] ?? 0);
+  }
+  return vector;
+}

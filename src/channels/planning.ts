@@ -1,0 +1,101 @@
+/** What planning splits is given and gives: see split-run.ts. */
+import type { SourceSets } from "../graph/membership.ts";
+import type { ConvLayer } from "../graph/conv-layers.ts";
+import type { SplitTarget } from "./concepts.ts";
+import type { Guards } from "./guards.ts";
+import type { MomentPass } from "./moments-pass.ts";
+import type { ResponseSource } from "./part-responses.ts";
+import { RHOS } from "./rho.ts";
+import { conceptVectors, sourceSets, type SetRule } from "./sets.ts";
+
+/** "additive" gives parts of any weights (METHOD.md B, "Beyond partitions"); the others source sets. */
+export type SplitRule = SetRule | "additive";
+
+export const SPLIT_RULES: readonly SplitRule[] = ["official", "symmetric", "sign", "additive"];
+
+/** What splits go by unless told otherwise. */
+export const DEFAULT_RULE: SplitRule = "symmetric";
+
+export interface PlannedSplit extends SplitTarget {
+  /** null where the rule knows none (sign, additive). */
+  readonly rho: number | null;
+  readonly rule: SplitRule;
+  /** Which concepts each input serves; of additive parts, which part holds more of each input's weights. */
+  readonly sets: SourceSets;
+  /** [K][I/groups, K] of the additive rule, in the file's orientation; they add up to the channel's weights. */
+  readonly parts?: readonly Float64Array[];
+  /** How far the additive rule's parts are moved apart (g): 1 makes them uncorrelated. */
+  readonly scale?: number;
+  /** Where rho was chosen: the score of each rho tried, and by which criterion. */
+  readonly choice?: {
+    readonly criterion: "official ratio" | "held-out log ratio";
+    readonly rhos: readonly number[];
+    readonly scores: readonly number[];
+  };
+  /**
+   * The log-ratio score, averaged over pairs of concepts, of the parts that the first of three disjoint parts of the images
+   * gives, on the third, which took part neither in them nor in the choice of rho; and how many images of each concept that
+   * is. (The split itself is made of what all images give.)
+   */
+  readonly heldOut?: { readonly score: number; readonly images: readonly number[] };
+  /** Of the same parts on the same images; null where no images were given, and in compat mode. */
+  readonly guards: Guards | null;
+  /** Whether it is made although its guards refuse it. */
+  readonly forced?: boolean;
+}
+
+export interface SecondPassSource extends Omit<ResponseSource, "study" | "signal"> {
+  /** Whether the images are those of the study in its order: then its folds serve as parts. */
+  readonly studyImages?: boolean;
+  /** What the additive rule needs besides: moments over the images of all classes. */
+  readonly moments?: { readonly layer: ConvLayer; readonly open: (groups: readonly number[]) => Promise<MomentPass> };
+}
+
+export interface SplitPlanning {
+  readonly study: ResponseSource["study"];
+  readonly targets: readonly SplitTarget[];
+  readonly rule: SplitRule;
+  /** Used for every target; chosen where it is not given. */
+  readonly rho?: number;
+  /** The additive rule's g. */
+  readonly scale?: number;
+  /** Choose as the original does: by its ratio, on the images that made the ARVs. No guards. */
+  readonly compat?: boolean;
+  /** Needed where rho is to be chosen, for guards, and for the additive rule. */
+  readonly secondPass?: SecondPassSource;
+  /** Targets done of all, in shares of the whole work: the second pass goes over the images in up to three stages. */
+  readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Pairs whose rows run together: the responses of 8 pairs at 20 rho are 320 rows. */
+export const ROWS_AT_ONCE = 8 * RHOS.length * 2;
+
+/** Rows that the targets can fill, up to ROWS_AT_ONCE: of K concepts 20 K for choosing, K + 1 for guards. */
+export function rowsAtOnce(targets: readonly SplitTarget[]): number {
+  const rows = targets.map(({ classes, clusters }) => RHOS.length * (clusters ?? classes).length);
+  return Math.min(
+    ROWS_AT_ONCE,
+    rows.reduce((a, b) => a + b, 0),
+  );
+}
+
+/** Of all that the study knows of the classes, or of the clusters' own vectors. */
+export function finalSets(p: SplitPlanning, target: SplitTarget, rule: SetRule, rho: number): SourceSets {
+  const { channel, classes, clusters } = target;
+  if (clusters !== undefined)
+    return sourceSets(
+      clusters.map((c) => c.vector),
+      rho,
+      rule,
+    );
+  return sourceSets(conceptVectors(p.study, { channel, classes, rho, rule }), rho, rule);
+}
+
+/** Progress of stage `k` of `stages` as whole targets. */
+export const stageOf =
+  ({ targets, onProgress }: SplitPlanning, k: number, stages: number) =>
+  (share: number): void => {
+    const total = targets.length;
+    onProgress?.({ done: Math.floor((total * (k + share)) / stages), total });
+  };
