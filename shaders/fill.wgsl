@@ -1,4 +1,4 @@
-// Fills a buffer with one value: sentinels in tests, zeros where a gradient does not flow.
+// Fills a tensor with one value, four elements at a time: sentinels in tests, zeros where a gradient does not flow.
 
 struct Params {
   count: u32,
@@ -6,7 +6,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read_write> output: array<vec4f>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -15,7 +15,13 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let index = ((group.z * groups.y + group.y) * groups.x + group.x) * 64u + lane;
-  if (index < params.count) {
-    output[index] = params.value;
+  if (4u * index + 4u <= params.count) {
+    output[index] = vec4f(params.value);
+    return;
+  }
+  for (var k = 0u; k < 4u; k++) {
+    if (4u * index + k < params.count) {
+      output[index][k] = params.value;
+    }
   }
 }

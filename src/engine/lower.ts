@@ -162,13 +162,13 @@ export function lowerGradient(
 
 function add(builder: PlanBuilder, a: DeviceTensor, b: DeviceTensor, name: string): DeviceTensor {
   const sum = builder.tensor(a.shape);
-  const count = sizeOf(a.shape);
+  const fours = Math.ceil(sizeOf(a.shape) / 4);
   builder.dispatch({
     shader: "accumulate",
-    params: [count],
+    params: [fours],
     reads: [a.slot, b.slot],
     writes: [sum.slot],
-    workgroups: spread(Math.ceil(count / 64)),
+    workgroups: spread(Math.ceil(fours / 64)),
     label: `${name}: sum of gradients`,
   });
   return sum;

@@ -132,7 +132,7 @@ export function dispatchFill(l: Lowering, to: Memory, value: number, step: strin
     params: [to.elements, { f32: value }],
     reads: [],
     writes: [to.slot],
-    workgroups: spread(Math.ceil(to.elements / 64)),
+    workgroups: spread(Math.ceil(to.elements / 256)),
     label: `${l.node.name}: ${step}`,
   };
   l.dispatch(call);
