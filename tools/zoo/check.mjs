@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 /**
- * Checks the built package on the networks that export.py wrote:
+ * Checks the built package on the networks that export.py and keras_export.py wrote:
  *
- *   node tools/zoo/check.mjs DIR [NET ...] [--adapter NAME] [--json FILE] [--forms unfolded,folded,...] [--splits FORM=COUNT,...]
+ *   node tools/zoo/check.mjs DIR [NET ...] [--adapter NAME] [--json FILE] [--forms unfolded,folded,...]
+ *     [--splits FORM=COUNT,...] [--limit IMAGES]
  *
  * Logits against onnxruntime's and PyTorch's, gradients of the label's logit at two inner layers against PyTorch's in
  * float64, each over the tolerance of rounding.py; then, through the command line, inspect, and study, split and verify
- * at some of the layers (--splits: how many for each form; both for the unfolded one, else the last). Prints what it
- * finds as lines, table.mjs makes docs/networks.md of the --json files. The exit code is 1 where anything fails. Heavy
- * files are left in DIR.
+ * at some of the layers (--splits: at how many of each form, --limit: on how many images of a class). Prints what it
+ * finds as lines; table.mjs makes docs/networks.md of the --json files. The exit code is 1 where anything fails.
  */
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -24,6 +24,7 @@ const { values: options, positionals } = parseArgs({
     adapter: { type: "string" },
     json: { type: "string" },
     forms: { type: "string", default: "unfolded,folded,dynamo,nchw,nhwc" },
+    limit: { type: "string", default: "2" },
     splits: { type: "string", default: "unfolded=2,folded=1,dynamo=1,nchw=2,nhwc=1" },
   },
 });
@@ -131,7 +132,7 @@ async function pipeline(folder, meta, form, layer, layers) {
   const work = join(folder, "work");
   mkdirSync(work, { recursive: true });
   const [study, split] = [join(work, "layer.study"), join(work, "split.onnx")];
-  const images = ["--images", join(folder, "images"), "--batch", "8"];
+  const images = ["--images", join(folder, "images"), "--batch", "8", "--limit", options.limit];
   const scale = ["--mean", meta.mean.join(), "--std", meta.std.join()];
   try {
     const { value } = form.values[layer];

@@ -70,7 +70,7 @@ error over its tolerance, which \`tools/zoo/rounding.py\` derives from the lengt
 - logits: the largest difference, from onnxruntime or from PyTorch or TensorFlow in float64, whichever is larger;
 - gradients of the label's logit at two inner convolutions, against PyTorch or TensorFlow in float64: Euclidean, relative;
 - how many of its Conv layers can be split, as \`inspect\` says, and as the shapes of the file's weights say;
-- \`study\`, \`split\` (three channels, rho 1) and \`verify\` at one or both of the layers, on 16 images: the largest error of
+- \`study\`, \`split\` (three channels, rho 1) and \`verify\` at one or both of the layers, on ${unique(splits.map((s) => s.images)).join(" or ")} images: the largest error of
   an element over its bound, which must not exceed 1. No other channel may differ at all, and no top class may change,
   neither here nor in onnxruntime.
 
