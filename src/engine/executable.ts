@@ -3,7 +3,7 @@ import { UnbraidError, must } from "../errors.ts";
 import { USAGE, type Gpu, type Pipeline } from "../gpu/gpu.ts";
 import { sizeOf } from "../graph/graph.ts";
 import type { DeviceTensor, KernelCall, Param } from "../kernels/operator.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan, PlannedSlot } from "./plan.ts";
 import type { WeightStore } from "./weights.ts";
 
 interface Dispatch {
@@ -39,6 +39,7 @@ export class Executable implements Disposable {
   async #prepare(): Promise<void> {
     const { calls, bufferBytes } = this.plan;
     const gpu = this.#gpu;
+    this.#checkSizes();
     const pipelines = await Promise.all(
       calls.map((c) =>
         gpu.pipeline({
@@ -53,6 +54,8 @@ export class Executable implements Disposable {
       const usage = USAGE.storage | USAGE.copyDst | USAGE.copySrc;
       bufferBytes.forEach((bytes, i) => this.#buffers.push(gpu.buffer(bytes, usage, `activations ${i}`)));
       const { offsets, uniforms } = this.#uniforms(calls);
+      for (const { slot } of this.plan.results.values())
+        if (this.#slot(slot.id).kind === "constant") this.#bufferOf(slot.id);
       calls.forEach((call, i) => {
         this.#dispatches.push(this.#bind(call, must(pipelines[i], "pipeline"), uniforms, offsets[i] ?? 0));
       });
@@ -60,10 +63,51 @@ export class Executable implements Disposable {
     const added = this.#weights.keys();
     try {
       await allocation;
+      await this.#weights.fill(this.#constants());
     } catch (e) {
       this.#weights.rollBack(new Set([...this.#weights.keys()].filter((k) => before.has(k) || !added.has(k))));
       throw e;
     }
+  }
+
+  /** Keys of the constants that dispatches read, or that are read back. */
+  #constants(): Set<string> {
+    const { calls, results, slots } = this.plan;
+    const ids = [
+      ...calls.flatMap((call) => call.reads.map((slot) => slot.id)),
+      ...[...results.values()].map((t) => t.slot.id),
+    ];
+    return new Set(ids.flatMap((id) => slots[id]?.key ?? []));
+  }
+
+  /** Before anything is allocated: what no buffer of this adapter can hold. @throws UnbraidError GPU_LIMIT */
+  #checkSizes(): void {
+    const { slots } = this.plan;
+    const used = new Set(this.plan.calls.flatMap((call) => [...call.reads, ...call.writes].map((slot) => slot.id)));
+    slots.forEach((slot, id) => {
+      if (slot.bytes <= this.#gpu.largestTensor || (slot.buffer < 0 && !used.has(id))) return;
+      throw new UnbraidError(
+        "device",
+        "GPU_LIMIT",
+        `${this.#nameOf(id)} needs ${slot.bytes} bytes in one buffer; this adapter allows ${this.#gpu.largestTensor}`,
+        "Use a smaller --batch or smaller images (--crop, --resize), or an adapter with a larger maxStorageBufferBindingSize.",
+      );
+    });
+  }
+
+  /** How a message calls a slot: by its name, or by the dispatch that writes or reads it. */
+  #nameOf(id: number): string {
+    const { calls, inputs, results } = this.plan;
+    const holds = (list: readonly { readonly id: number }[]): boolean => list.some((slot) => slot.id === id);
+    for (const [what, tensors] of [
+      ["input", inputs],
+      ["value", results],
+    ] as const)
+      for (const [name, tensor] of tensors)
+        if (tensor.slot.id === id) return `the ${what} "${name}" of shape ${tensor.shape.join("x")}`;
+    const writer = calls.find((call) => holds(call.writes));
+    if (writer !== undefined) return `the result of "${writer.label}"`;
+    return `the constant that "${calls.find((call) => holds(call.reads))?.label ?? ""}" reads`;
   }
 
   /** All parameter blocks in one buffer, each at an offset the device allows. */
@@ -110,9 +154,13 @@ export class Executable implements Disposable {
     return { pipeline, group, workgroups: call.workgroups };
   }
 
+  #slot(id: number): PlannedSlot {
+    return must(this.plan.slots[id], `slot ${id}`);
+  }
+
   #bufferOf(slotId: number): GPUBuffer {
-    const slot = must(this.plan.slots[slotId], `slot ${slotId}`);
-    if (slot.kind === "constant") return this.#weights.get(must(slot.key, "constant key"), slot.make);
+    const slot = this.#slot(slotId);
+    if (slot.kind === "constant") return this.#weights.get(must(slot.key, "constant key"), slot.bytes, slot.make);
     return must(this.#buffers[slot.buffer], `buffer of slot ${slotId}`);
   }
 

@@ -159,7 +159,7 @@ export class Gpu implements Disposable {
    * @param limit what one binding of this adapter can hold, unless the buffer is never bound
    * @throws UnbraidError GPU_LIMIT when it exceeds the limit
    */
-  buffer(bytes: number, usage: number, label: string, limit = this.#bindingLimit): GPUBuffer {
+  buffer(bytes: number, usage: number, label: string, limit = this.largestTensor): GPUBuffer {
     const size = Math.max(16, Math.ceil(bytes / 16) * 16);
     if (size > limit) {
       throw new UnbraidError(
@@ -175,7 +175,8 @@ export class Gpu implements Disposable {
     return buffer;
   }
 
-  get #bindingLimit(): number {
+  /** Bytes of the largest tensor: what a buffer, and one binding of it, can hold. */
+  get largestTensor(): number {
     return Math.min(this.device.limits.maxBufferSize, this.device.limits.maxStorageBufferBindingSize);
   }
 
@@ -227,8 +228,23 @@ export class Gpu implements Disposable {
     }
   }
 
-  /** Copies of the first `bytes` of each buffer, read back together. */
+  /** Copies of the first `bytes` of each buffer, read back together, or in turns where one buffer cannot take them all. */
   async read(sources: readonly { buffer: GPUBuffer; bytes: number }[]): Promise<ArrayBuffer[]> {
+    const padded = (bytes: number): number => Math.ceil(bytes / 16) * 16;
+    const results: ArrayBuffer[] = [];
+    for (let from = 0; from < sources.length;) {
+      let [to, total] = [from, 0];
+      for (; to < sources.length; to++) {
+        total += padded(sources[to]?.bytes ?? 0);
+        if (to > from && total > this.device.limits.maxBufferSize) break;
+      }
+      results.push(...(await this.#readTogether(sources.slice(from, to))));
+      from = to;
+    }
+    return results;
+  }
+
+  async #readTogether(sources: readonly { buffer: GPUBuffer; bytes: number }[]): Promise<ArrayBuffer[]> {
     this.check();
     const offsets: number[] = [];
     let total = 0;

@@ -2,6 +2,7 @@
 import { UnbraidError } from "../errors.ts";
 import { freshName } from "../onnx/edit.ts";
 import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor, OnnxValueInfo } from "../onnx/model.ts";
+import { LAZY_FROM, lazyTensor } from "./lazy.ts";
 import { sortNodes } from "./order.ts";
 import type { AttributeValue, ElementType, Graph, GraphInput, GraphNode, HostTensor } from "./graph.ts";
 
@@ -82,11 +83,18 @@ function elementType(type: string): ElementType | undefined {
   return type === "bool" ? "bool" : undefined;
 }
 
-/** @param what how an error calls it @throws UnbraidError TYPE_UNSUPPORTED, and as OnnxTensor.numbers */
+/** Elements of a large tensor are read when they are needed. @param what how an error calls it @throws UnbraidError TYPE_UNSUPPORTED, and as OnnxTensor.numbers */
 export function hostTensor(tensor: OnnxTensor, what = `the tensor "${tensor.name}"`): HostTensor {
   const type = elementType(tensor.dataType);
   if (type === undefined) throw unsupportedType(what, tensor.dataType);
-  return { type, shape: tensor.dims, data: tensor.numbers() };
+  if (tensor.size < LAZY_FROM) return { type, shape: tensor.dims, data: tensor.numbers() };
+  tensor.check();
+  return lazyTensor(
+    type,
+    tensor.dims,
+    () => tensor.numbers(),
+    (start, count) => tensor.part(start, count),
+  );
 }
 
 const unsupportedType = (what: string, type: string): UnbraidError =>

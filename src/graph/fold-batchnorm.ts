@@ -3,7 +3,8 @@
  *   s = scale / sqrt(var + epsilon),   W' = s W,   b' = (b - mean) s + beta      (ONNX BatchNormalization, opset 7..15)
  * A Conv whose own output must stay visible is left alone: a layer under study is read before its BatchNormalization.
  */
-import type { GraphNode, HostTensor, ShapedGraph } from "./graph.ts";
+import { elementsOf, sizeOf, type GraphNode, type HostTensor, type ShapedGraph } from "./graph.ts";
+import { LAZY_FROM, lazyTensor } from "./lazy.ts";
 import { readers } from "./prune.ts";
 
 /** @param visible values that must still exist afterwards */
@@ -102,14 +103,25 @@ function fold(graph: ShapedGraph, conv: GraphNode, bn: GraphNode): Folded | unde
   if ((bn.attributes.get("training_mode") ?? 0) !== 0) return undefined;
   const channels = weight.shape[0] ?? 0;
   if (s.length !== channels) return undefined;
-  const row = weight.data.length / Math.max(channels, 1);
-  const data = Float32Array.from(weight.data, (w, i) => w * (s[Math.floor(i / row)] ?? 0));
+  const size = sizeOf(weight.shape);
+  const row = size / Math.max(channels, 1);
+  const scaled = (): Float32Array => {
+    // One loop a row: no division an element.
+    const data = Float32Array.from(elementsOf(weight));
+    s.forEach((factor, c) => {
+      for (let i = c * row; i < (c + 1) * row; i++) data[i] = (data[i] ?? 0) * factor;
+    });
+    return data;
+  };
   const shift = Float32Array.from(
     s,
     (sc, c) => ((bias?.data[c] ?? 0) - (mean.data[c] ?? 0)) * sc + (beta.data[c] ?? 0),
   );
   return {
-    weight: { type: "float32", shape: weight.shape, data },
+    weight:
+      size < LAZY_FROM
+        ? { type: "float32", shape: weight.shape, data: scaled() }
+        : lazyTensor("float32", weight.shape, scaled),
     bias: { type: "float32", shape: [channels], data: shift },
   };
 }

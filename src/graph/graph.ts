@@ -7,8 +7,17 @@ export interface HostTensor {
   readonly type: ElementType;
   readonly shape: readonly number[];
   /** Float32Array for float32, Float64Array for int64 and bool. Row-major. */
-  readonly data: Float32Array | Float64Array;
+  readonly data: Elements;
+  /** Where `data` is read or computed when it is asked for (see lazyTensor): the same, and nothing keeps it. */
+  readonly load?: () => Elements;
+  /** Where a part can be had alone: `count` elements from `start` on. */
+  readonly part?: (start: number, count: number) => Elements;
 }
+
+export type Elements = Float32Array | Float64Array;
+
+/** The elements for one use, after which their memory may go. */
+export const elementsOf = (tensor: HostTensor): Elements => tensor.load?.() ?? tensor.data;
 
 export type AttributeValue = number | string | readonly number[] | readonly string[] | HostTensor;
 

@@ -62,7 +62,7 @@ const byOperator: ReadonlyMap<string, readonly Arity[]> = new Map(
 /**
  * Checks that a node has no more inputs and outputs than its operator (those left out at the end do not count). Of inputs
  * that are missing the operator's own rule tells which.
- * @throws UnbraidError ARITY, with the node, its counts and those that its operator takes
+ * @throws UnbraidError NODE_ARITY, with the node, its counts and those that its operator takes
  */
 export function checkArity(node: GraphNode, opset: number): void {
   const arity = byOperator.get(node.opType)?.findLast((a) => a.since <= opset);
@@ -74,7 +74,7 @@ export function checkArity(node: GraphNode, opset: number): void {
   const range = least === most ? String(most) : most === Infinity ? `${least} or more` : `${least} to ${most}`;
   throw modelError(
     node,
-    "ARITY",
+    "NODE_ARITY",
     `it has ${plural(inputs, "input")} and ${plural(outputs, "output")}; at opset ${opset} the operator takes ${range} ` +
       `and gives ${arity.outputs === Infinity ? "any number" : arity.outputs === 1 ? "1" : `up to ${arity.outputs}`}`,
   );

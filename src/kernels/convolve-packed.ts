@@ -22,10 +22,29 @@ const plainPads = (g: ConvGeometry): readonly [number, number] =>
     ? [g.dilations[0] * (g.kernel[0] - 1) - g.pads[0], g.dilations[1] * (g.kernel[1] - 1) - g.pads[1]]
     : g.pads;
 
-/** Whether this kernel can do it, and gains by it: a tile of output channels must not be mostly empty. */
+/** Height and width of the padded input, as far as windows reach. */
+function packedSize(g: ConvGeometry): readonly [number, number] {
+  const span = (axis: 0 | 1): number =>
+    (g.output[axis] - 1) * (g.transposed ? 1 : g.strides[axis]) + (g.kernel[axis] - 1) * g.dilations[axis] + 1;
+  return [span(0), span(1)];
+}
+
+/** Elements of the packed input that are made without a second thought; beyond, padding must not outgrow the data. */
+const FREELY = 2 ** 22;
+
+/**
+ * Whether this kernel can do it, and gains by it: a tile of output channels must not be mostly empty, nor the padding (of
+ * windows dilated far beyond the image) many times the data.
+ */
 export function suitsPacked(g: ConvGeometry, subgroups: number): boolean {
   const plain = !g.transposed || (g.strides[0] === 1 && g.strides[1] === 1);
-  return subgroups >= WORKGROUP && plain && g.outputs >= TILE / 2 && plainPads(g).every((p) => p >= 0);
+  if (subgroups < WORKGROUP || !plain || g.outputs < TILE / 2 || plainPads(g).some((p) => p < 0)) return false;
+  const [height, width] = packedSize(g);
+  // Of one image: the choice, and with it the order of sums, does not depend on the batch.
+  const packed = g.groups * 4 * fours(g) * height * width;
+  const input = g.groups * g.channels * g.input[0] * g.input[1];
+  const output = g.groups * g.outputs * g.output[0] * g.output[1];
+  return packed <= FREELY || packed <= 16 * (input + output);
 }
 
 /** [group][tap][four][output, padded to a multiple of the tile][4] */
@@ -65,9 +84,7 @@ export function packWeights(w: ArrayLike<number>, g: ConvGeometry): HostTensor {
 export function convolvePacked(l: ConvTarget, g: ConvGeometry, o: ConvOperands, weights: DeviceTensor): void {
   const [padTop, padLeft] = plainPads(g);
   const [strideY, strideX] = g.transposed ? [1, 1] : g.strides;
-  const span = (axis: 0 | 1, stride: number) =>
-    (g.output[axis] - 1) * stride + (g.kernel[axis] - 1) * g.dilations[axis] + 1;
-  const [height, width] = [span(0, strideY), span(1, strideX)];
+  const [height, width] = packedSize(g);
   const count = g.batch * g.groups * fours(g) * height * width;
   const packed = l.scratch(4 * count);
   l.dispatch({

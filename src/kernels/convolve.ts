@@ -3,8 +3,10 @@
  * regard to its input.
  */
 import { convolvePacked, packedShape, packWeights, suitsPacked } from "./convolve-packed.ts";
-import { sizeOf, type HostTensor } from "../graph/graph.ts";
+import { convolvePhases, suitsPhases } from "./convolve-phases.ts";
+import { elementsOf, sizeOf, type HostTensor } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
+import { lazyTensor } from "../graph/lazy.ts";
 import {
   packedOutputs,
   PIXELS,
@@ -40,9 +42,16 @@ export function convolve(
     convolveDirect(l, g, operands, weight());
     return;
   }
+  if (suitsPhases(g, l.subgroups, operands.bias !== undefined)) {
+    convolvePhases(l, g, operands, constant);
+    return;
+  }
   const layout = suitsPacked(g, l.subgroups) ? "packed" : "tiled";
   const key = `conv: ${tensorKey(constant)}, ${layout} in ${g.groups} groups${g.transposed ? ", transposed" : ""}`;
-  const weights = l.constant(key, () => layoutWeights(constant.data, g, l.subgroups));
+  const { subgroups } = l;
+  const weights = l.constant(key, () =>
+    lazyTensor("float32", laidOutShape(g, subgroups), () => layoutWeights(elementsOf(constant), g, subgroups).data),
+  );
   convolveLaidOut(l, g, operands, weights);
 }
 

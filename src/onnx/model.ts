@@ -39,6 +39,10 @@ export interface OnnxTensor {
    * match dims; EXTERNAL_DATA when external data is missing, short, or lies outside the model's folder.
    */
   numbers(): Float32Array | Float64Array;
+  /** `count` of these numbers from the `start`-th on, without reading the others where they lie apart. */
+  part(start: number, count: number): Float32Array | Float64Array;
+  /** Throws what numbers() would, as far as can be known without reading the elements. */
+  check(): void;
   /**
    * The elements as stored bits: little-endian, row-major, `size` times the width of the type. May be a view of the
    * file: not to be written to. Throws as numbers() does.

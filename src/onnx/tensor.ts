@@ -48,9 +48,26 @@ export function readTensor(
   const size = elements(name, dims);
   const beside =
     header.dataLocation === onnx.TensorProto.DataLocation.EXTERNAL ? locationOf(name, header.externalData) : undefined;
-  const raw = (): Uint8Array =>
-    beside ? readBeside(source, name, dataType, dims, size, beside) : readInside(source, name, dataType, dims, size);
-  return { name, dataType, dims, size, raw, numbers: () => numbersOf(dataType, raw(), beside !== undefined) };
+  const read = (start: number, count: number): Uint8Array =>
+    beside
+      ? readBeside(source, name, dataType, dims, size, beside, start, count)
+      : readInside(source, name, dataType, dims, size).subarray(
+          start * widthOf(name, dataType).width,
+          (start + count) * widthOf(name, dataType).width,
+        );
+  const part = (start: number, count: number): Float32Array | Float64Array =>
+    numbersOf(dataType, read(start, count), beside !== undefined);
+  return {
+    name,
+    dataType,
+    dims,
+    size,
+    raw: () => read(0, size),
+    numbers: () => part(0, size),
+    part,
+    // The last element is there only if all are.
+    check: () => void read(Math.max(0, size - 1), Math.min(1, size)),
+  };
 }
 
 /** A SparseTensorProto: its name, type and dense dims; the elements are refused. */
@@ -72,7 +89,8 @@ export function readSparseTensor(bytes: Uint8Array, start: number, end: number):
       "Export the model with dense weights.",
     );
   };
-  return { name, dataType, dims, size: elements(name, dims), raw: refuse, numbers: refuse };
+  const size = elements(name, dims);
+  return { name, dataType, dims, size, raw: refuse, numbers: refuse, part: refuse, check: refuse };
 }
 
 function elements(name: string, dims: readonly number[]): number {
@@ -169,6 +187,8 @@ function readBeside(
   dims: readonly number[],
   size: number,
   at: ExternalLocation,
+  start: number,
+  count: number,
 ): Uint8Array {
   const { width } = widthOf(name, dataType);
   if (at.length !== undefined) checkStored(name, dims, size * width, at.length, "bytes");
@@ -180,8 +200,8 @@ function readBeside(
       "Pass a reader for external data, or save the model as one file.",
     );
   }
-  const raw = plainBytes(source.external(at.location, at.offset, size * width));
-  checkStored(name, dims, size * width, raw.length, "bytes");
+  const raw = plainBytes(source.external(at.location, at.offset + start * width, count * width));
+  if (raw.length !== count * width) checkStored(name, dims, size * width, start * width + raw.length, "bytes");
   return raw;
 }
 

@@ -125,18 +125,18 @@ const cases: Readonly<Record<string, readonly [ModelParts, string, ...string[]]>
   ],
   "too many inputs": [
     { ...ends, node: [node("Relu", ["x", "x", "x"], ["y"], {}, "r")] },
-    "ARITY",
+    "NODE_ARITY",
     'Relu "r"',
     "3 inputs",
     "takes 1",
   ],
   "inputs of a later opset": [
     one("Slice", { starts: [0], ends: [1] }, [ints("s", [0]), ints("e", [1])], 9),
-    "ARITY",
+    "NODE_ARITY",
     'Slice "op"',
     "opset 9",
   ],
-  "too many outputs": [{ ...ends, node: [node("Relu", ["x"], ["y", "z"], {}, "r")] }, "ARITY", '"r"', "2 outputs"],
+  "too many outputs": [{ ...ends, node: [node("Relu", ["x"], ["y", "z"], {}, "r")] }, "NODE_ARITY", '"r"', "2 outputs"],
   "a node without an operator": [
     { ...ends, node: [node("", ["x"], ["y"], {}, "blank")] },
     "OPERATORS_UNSUPPORTED",

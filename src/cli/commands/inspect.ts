@@ -1,5 +1,6 @@
 /** `unbraid inspect`: what a model is made of, and which of its layers can be split. */
 import { convLayers, type ConvLayer } from "../../graph/conv-layers.ts";
+import { sizeOf, type HostTensor } from "../../graph/graph.ts";
 import { unsupportedNodes } from "../../graph/infer.ts";
 import { inferRule } from "../../kernels/table.ts";
 import type { Command } from "../command.ts";
@@ -74,7 +75,8 @@ const count = (names: readonly string[]): Record<string, number> => {
   return Object.fromEntries(counts);
 };
 
-const parametersOf = (layer: ConvLayer): number => (layer.weights?.data.length ?? 0) + (layer.bias?.data.length ?? 0);
+const elements = (tensor: HostTensor | undefined): number => (tensor === undefined ? 0 : sizeOf(tensor.shape));
+const parametersOf = (layer: ConvLayer): number => elements(layer.weights) + elements(layer.bias);
 
 function describe(
   { path, model }: OpenModel,
