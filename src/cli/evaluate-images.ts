@@ -1,15 +1,15 @@
 /** Which images evaluate runs: those of the concepts' classes, and a sample of all classes. */
-import type { SplitChannel } from "../channels/evaluate/channel.ts";
 import { Random } from "../channels/random.ts";
 import { UnbraidError } from "../errors.ts";
 import type { ImageItem, ImageList } from "../images/folder.ts";
+import type { EvaluatedParts } from "./evaluate-concepts.ts";
 
 export interface ChosenImages {
-  /** Of the concepts' classes, by class. */
+  /** Of the concepts, by concept. */
   readonly concepts: readonly ImageItem[];
   /** Of all classes, as evenly as can be; in list order. */
   readonly sample: readonly ImageItem[];
-  /** Classes of which only some images are taken. */
+  /** Concepts of which only some images are taken. */
   readonly thinned: number;
 }
 
@@ -22,35 +22,41 @@ export const MOST_OF_A_CLASS = 300;
  */
 export function chooseImages(
   list: ImageList,
-  channels: readonly Pick<SplitChannel, "concepts" | "classes">[],
+  { parts, clusters }: EvaluatedParts,
   root: string,
   { sample, seed }: { readonly sample: number; readonly seed: number },
 ): ChosenImages {
-  const wanted = new Map(channels.flatMap((c) => c.classes.map((t, k) => [t, c.concepts[k] ?? ""] as const)));
   const byClass = new Map<number, ImageItem[]>();
   for (const item of list.items) {
     const members = byClass.get(item.label) ?? [];
     members.push(item);
     byClass.set(item.label, members);
   }
-  const missing = [...wanted].filter(([t, name]) => list.classes[t] !== name || !byClass.has(t));
+  const wanted = new Map(parts.flatMap((part) => part.ids.map((id, k) => [id, part.concepts[k] ?? ""] as const)));
+  const imagesOf = (id: number): readonly ImageItem[] => {
+    const paths = clusters.get(id);
+    return paths === undefined ? (byClass.get(id) ?? []) : list.items.filter((item) => paths.has(item.path));
+  };
+  const missing = [...wanted].filter(
+    ([id, name]) => imagesOf(id).length === 0 || (!clusters.has(id) && list.classes[id] !== name),
+  );
   if (missing.length > 0)
     throw new UnbraidError(
       "input",
       "IMAGES_CLASSES_OTHER",
-      `${root} has no images of ${missing.map(([t, name]) => `"${name}" (class ${t})`).join(", ")}`,
+      `${root} has no images of ${missing.map(([id, name]) => (clusters.has(id) ? name : `"${name}" (class ${id})`)).join(", ")}`,
       "Give a folder with the sub-folders of the study's; with --classes FILE where they are only some of the classes.",
     );
   let thinned = 0;
   const concepts = [...wanted.keys()]
     .sort((a, b) => a - b)
-    .flatMap((t) => {
-      const all = byClass.get(t) ?? [];
+    .flatMap((id) => {
+      const all = imagesOf(id);
       if (all.length > MOST_OF_A_CLASS) thinned++;
       const n = Math.min(all.length, MOST_OF_A_CLASS);
       return Array.from({ length: n }, (_, k) => all[Math.floor((k * all.length) / n)] ?? []).flat();
     });
-  return { concepts, sample: evenSample(byClass, sample, seed), thinned };
+  return { concepts: [...new Set(concepts)], sample: evenSample(byClass, sample, seed), thinned };
 }
 
 /** One of each class, then a second of each, ... in random order, until there are `size`. */

@@ -1,6 +1,7 @@
 /** A split model opened for evaluate: its record, the layer, and the channels' parts. */
 import { splitChannel, type RecordedSplit, type SplitChannel } from "../channels/evaluate/channel.ts";
 import { linearRows } from "../channels/evaluate/rows.ts";
+import { splitRecords, type SplitRecord } from "../channels/split-record.ts";
 import { UnbraidError } from "../errors.ts";
 import { convLayers, type ConvLayer } from "../graph/conv-layers.ts";
 import { studyLayer } from "../relevance/study-layer.ts";
@@ -8,7 +9,6 @@ import { tapsOf, type StudyLayer } from "../relevance/study.ts";
 import type { Context } from "./context.ts";
 import type { ImageNetwork } from "./images.ts";
 import type { OpenModel } from "./model.ts";
-import { splitRecords, type SplitRecord } from "./split-record.ts";
 
 /**
  * The split to evaluate: the last, or the one of --split.

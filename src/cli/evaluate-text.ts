@@ -6,7 +6,7 @@ import { showFigure } from "../channels/evaluate/summary.ts";
 import { table } from "./table.ts";
 
 const percent = (x: number): string => (Number.isFinite(x) ? `${(100 * x).toFixed(0)} %` : "?");
-const share = (value: number): string => (Number.isFinite(value) ? value.toPrecision(2) : "?");
+const share = (value: number): string => (Number.isFinite(value) ? value.toFixed(2) : "?");
 
 export function describeChannel(c: ChannelEvaluation): string {
   const rho = c.rho === null ? "" : `, rho ${c.rho}`;
@@ -56,7 +56,7 @@ function separationTable({ separation: parts }: ChannelEvaluation): string {
 function ablationTable({ ablation, concepts }: ChannelEvaluation): string {
   if (ablation === null) return "";
   const both = ({ change, random }: Effect): string => `${showFigure(change)} (${share(random.value)})`;
-  const header = ["without (a random part)", ...concepts.map((name) => `logit of ${name}`), "accuracy elsewhere"];
+  const header = ["without (a random part)", ...concepts.map((name) => `own logit on ${name}`), "accuracy elsewhere"];
   const whole = ablation.whole_channel;
   return table(header, [
     ...ablation.parts.map((part, k) => [`part ${k + 1}`, ...part.logits.map(both), both(part.accuracy_elsewhere)]),

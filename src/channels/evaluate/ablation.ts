@@ -17,9 +17,9 @@ export interface Effect {
 }
 
 export interface PartAblation {
-  /** [K] of the logit of each concept's class on the images of that class: without the part, less with it. */
+  /** [K] of the images' own logit, on the images of each concept: without the part, less with it. */
   readonly logits: readonly Effect[];
-  /** Of the accuracy on images of all other classes. */
+  /** Of the accuracy on images of no concept of the channel. */
   readonly accuracy_elsewhere: Effect;
 }
 
@@ -39,12 +39,22 @@ export function ablationRows(channel: SplitChannel, draws: readonly Draw[]): Flo
 
 /** One image under every ablation of a channel. */
 interface Observed {
-  readonly label: number;
+  readonly ids: readonly number[];
   /** Change of the image's own logit. */
   readonly changes: Float64Array;
   readonly before: boolean;
   /** Whether its class still is the top one. */
   readonly after: readonly boolean[];
+}
+
+/** A batch's images. */
+export interface AblatedBatch {
+  /** [n] logits of their classes. */
+  readonly labels: ArrayLike<number>;
+  /** [n] their concepts. */
+  readonly ids: readonly (readonly number[])[];
+  /** Whether they are of the sample on which accuracy counts. */
+  readonly elsewhere: boolean;
 }
 
 /** The ablations of one channel, image by image. */
@@ -67,20 +77,16 @@ export class AblationTally {
   }
 
   /**
-   * @param labels [n] logits of the batch's images
    * @param baseline [batch, T] logits of the network as it is
-   * @param elsewhere whether these images are of the sample on which accuracy counts
    */
   async add(
     pass: EvaluationPass,
     got: Responses,
-    labels: ArrayLike<number>,
+    { labels, ids, elsewhere }: AblatedBatch,
     baseline: Float32Array,
     batch: number,
-    elsewhere: boolean,
   ): Promise<void> {
-    const { classes } = this.#channel;
-    const wanted = Array.from(labels, (label) => classes.includes(label) !== elsewhere);
+    const wanted = ids.map((of) => this.#channel.ids.some((id) => of.includes(id)) !== elsewhere);
     if (!wanted.includes(true)) return;
     const width = baseline.length / batch;
     const after: Float32Array[] = [];
@@ -91,7 +97,7 @@ export class AblationTally {
       const at = i * width;
       const row = (l: Float32Array): Float32Array => l.subarray(at, at + width);
       (elsewhere ? this.#elsewhere : this.#concepts).push({
-        label,
+        ids: ids[i] ?? [],
         changes: Float64Array.from(after, (l) => (l[at + label] ?? NaN) - (baseline[at + label] ?? NaN)),
         before: isTop(row(baseline), label),
         after: after.map((l) => isTop(row(l), label)),
@@ -119,7 +125,7 @@ export class AblationTally {
   }
 
   result(options: BootstrapOptions): Ablation {
-    const { classes, parts } = this.#channel;
+    const { ids, parts } = this.#channel;
     const figure = (values: readonly number[]): Figure => bootstrapMean(values, options);
     const right = (o: Observed, row: number): number => Number(o.after[row] === true) - Number(o.before);
     const randomRows = (k: number): number[] =>
@@ -131,14 +137,14 @@ export class AblationTally {
       return { change: figure(change), random: figure(random), difference: figure(difference) };
     };
     const change = (o: Observed, row: number): number => o.changes[row] ?? NaN;
-    const ofClass = (t: number): Observed[] => this.#concepts.filter((o) => o.label === t);
+    const ofConcept = (id: number): Observed[] => this.#concepts.filter((o) => o.ids.includes(id));
     return {
       parts: parts.map((_, k) => ({
-        logits: classes.map((t) => effect(ofClass(t), k, change)),
+        logits: ids.map((id) => effect(ofConcept(id), k, change)),
         accuracy_elsewhere: effect(this.#elsewhere, k, right),
       })),
       whole_channel: {
-        logits: classes.map((t) => figure(ofClass(t).map((o) => change(o, 0)))),
+        logits: ids.map((id) => figure(ofConcept(id).map((o) => change(o, 0)))),
         accuracy_elsewhere: figure(this.#elsewhere.map((o) => right(o, 0))),
       },
       accuracy_elsewhere: figure(this.#elsewhere.map((o) => Number(o.before))),

@@ -9,8 +9,10 @@ export interface RecordedSplit {
   readonly channel: number;
   /** Names, concept 1 first. */
   readonly concepts: readonly string[];
-  /** The concepts' logits. */
+  /** The concepts' logits; none where they are clusters. */
   readonly classes: readonly number[];
+  /** What images are known by to be of each concept (`ObservedImage.ids`): the class's logit, or a number above all logits. */
+  readonly ids: readonly number[];
   readonly rho: number | null;
   readonly rule: string;
   /** Rows of the grown layer: the concepts', then residuals. */

@@ -113,8 +113,8 @@ export function evaluateSplit(
   return { channels: evaluated, pooled: pool(activations, options) };
 }
 
-function checkImages({ channel, concepts, classes }: SplitChannel, images: readonly ObservedImage[]): void {
-  const missing = concepts.filter((_, k) => !images.some((image) => image.label === classes[k]));
+function checkImages({ channel, concepts, ids }: SplitChannel, images: readonly ObservedImage[]): void {
+  const missing = concepts.filter((_, k) => !images.some((image) => image.ids.includes(ids[k] ?? -1)));
   if (missing.length === 0) return;
   throw new UnbraidError(
     "input",
@@ -149,15 +149,15 @@ class ChannelWork {
     this.#options = options;
     const means = options.study === undefined ? undefined : studyMeans(options.study, channel.classes);
     this.#arvs = means === undefined ? "images" : "study";
-    const of = means ?? channel.classes.map((t) => meanOf(this.#tapSums(t)));
+    const of = means ?? channel.ids.map((id) => meanOf(this.#tapSums(id)));
     const count = options.filters ?? FILTERS;
     const filters = Array.from({ length: count }, () => randomFilter(channel, of, options.random));
     const sign = options.official === true ? 1 : channel.sign;
-    const mine = observed.concepts.filter((image) => channel.classes.includes(image.label));
+    const mine = observed.concepts.filter((image) => channel.ids.some((id) => image.ids.includes(id)));
     this.#images = new ScoreTable(channel, mine, draws, filters, sign);
     this.#sample = new ScoreTable(channel, observed.sample, draws, filters, sign);
-    this.activations = channel.classes.map((t) =>
-      this.#activations(this.#images.where((label) => label === t).filter((i) => this.#share(mine[i]) >= options.tau)),
+    this.activations = channel.ids.map((id) =>
+      this.#activations(this.#images.of(id).filter((i) => this.#share(mine[i]) >= options.tau)),
     );
   }
 
@@ -165,8 +165,8 @@ class ChannelWork {
     return image?.shares[this.#position] ?? NaN;
   }
 
-  #tapSums(t: number): Float32Array[] {
-    return this.#observed.concepts.filter((image) => image.label === t).map((image) => image.tapSums);
+  #tapSums(id: number): Float32Array[] {
+    return this.#observed.concepts.filter((image) => image.ids.includes(id)).map((image) => image.tapSums);
   }
 
   #activations(images: readonly number[]): Activations {
@@ -175,17 +175,17 @@ class ChannelWork {
   }
 
   result(): ChannelEvaluation {
-    const { channel, concepts, classes, rule, rho } = this.#channel;
+    const { channel, concepts, classes, ids, rule, rho } = this.#channel;
     const { random } = this.#options;
     const bootstrap = { random, ...this.#resamples };
     const figures = {
       ...{ channel, concepts, classes, rule, rho },
       fractions: concepts.map((concept, k): ConceptFractions => {
         const counted = must(this.activations[k], "activations");
-        const images = this.#images.where((label) => label === classes[k]).length;
+        const images = this.#images.of(ids[k] ?? -1).length;
         return { concept, images, counted: counted.original.length, ...fractions(counted, bootstrap) };
       }),
-      densities: concepts.flatMap((concept, k) => this.#densities(concept, must(classes[k], "class"))),
+      densities: concepts.flatMap((concept, k) => this.#densities(concept, must(ids[k], "concept"))),
       separation: concepts.map((concept, k) => this.#separation(concept, k)),
       random_filters: { ...filterRule(this.#channel), arvs: this.#arvs },
       ablation: this.#observed.ablations[this.#position]?.result(bootstrap) ?? null,
@@ -198,8 +198,8 @@ class ChannelWork {
     return this.#options.resamples === undefined ? {} : { resamples: this.#options.resamples };
   }
 
-  #densities(concept: string, t: number): ConceptDensity[] {
-    const { original, parts } = this.#activations(this.#images.where((label) => label === t));
+  #densities(concept: string, id: number): ConceptDensity[] {
+    const { original, parts } = this.#activations(this.#images.of(id));
     const residual = original.map((z, i) => parts.reduce((sum, part) => sum + (part[i] ?? NaN), 0) - z);
     return [original, ...parts, residual].map((values, k): ConceptDensity => {
       const of = k === 0 ? "original" : k > parts.length ? "residual" : `part ${k}`;
@@ -208,10 +208,10 @@ class ChannelWork {
   }
 
   #separation(concept: string, k: number): PartSeparation {
-    const own = this.#channel.classes[k];
-    const positives = this.#images.where((label) => label === own);
+    const own = must(this.#channel.ids[k], "concept");
+    const positives = this.#images.of(own);
     const against = (table: ScoreTable): Contrast | null => {
-      const images = table.where((label) => label !== own);
+      const images = table.of(own, false);
       if (images.length === 0) return null;
       const { part, whole, partitions, filters } = this.#images.scores(positives, { table, images }, k);
       return contrast(part, whole, partitions, filters, { random: this.#options.random, ...this.#resamples });
@@ -221,11 +221,11 @@ class ChannelWork {
 
   #reproducibility(): Reproducibility | null {
     const { study, random } = this.#options;
-    const { classes } = this.#channel;
-    const halvings = study === undefined ? [] : studyHalvings(study, classes);
+    const { classes, ids } = this.#channel;
+    const halvings = study === undefined || classes.length === 0 ? [] : studyHalvings(study, classes);
     if (halvings.length > 0) return reproducibility(this.#channel, "study", halvings);
     const own = imageHalvings(
-      classes.map((t) => this.#tapSums(t)),
+      ids.map((id) => this.#tapSums(id)),
       HALVINGS,
       random,
     );
@@ -236,7 +236,7 @@ class ChannelWork {
 /** Mean tap sums of classes; undefined where the study has no image of one. */
 function studyMeans(study: Study, classes: readonly number[]): Float64Array[] | undefined {
   const means = classes.flatMap((t) => meanTapSums(study, t) ?? []);
-  return means.length === classes.length ? means : undefined;
+  return classes.length > 0 && means.length === classes.length ? means : undefined;
 }
 
 function pool(

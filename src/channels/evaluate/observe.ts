@@ -7,8 +7,8 @@ import type { Draw } from "./nulls.ts";
 import type { EvaluationPass, Responses } from "./pass.ts";
 
 export interface ObservedImage {
-  /** Its class's logit. */
-  readonly label: number;
+  /** The concepts that it is of: its class's logit, and numbers above all logits for clusters. */
+  readonly ids: readonly number[];
   /** [I, K] tap sums of the layer's input. */
   readonly tapSums: Float32Array;
   /** [split channels] of the image's positive relevance at the layer (METHOD.md A9); empty where no gradient was run. */
@@ -16,7 +16,7 @@ export interface ObservedImage {
 }
 
 export interface Observations {
-  /** Of the concepts' classes. */
+  /** Of the concepts. */
   readonly concepts: readonly ObservedImage[];
   /** Of all classes. */
   readonly sample: readonly ObservedImage[];
@@ -49,10 +49,12 @@ export interface ObserveOptions {
   /** [C] the bias of the layer's output. */
   readonly bias: ArrayLike<number>;
   readonly ablations: readonly AblationTally[];
-  /** Every image whose class is a concept of some channel; several may be of one batch. */
+  /** Every image of a concept of some channel. */
   readonly concepts: AsyncIterable<ImageBatch>;
   /** Images of all classes: what parts are told from, and where accuracy is measured. */
   readonly sample: AsyncIterable<ImageBatch>;
+  /** The clusters that an image is in, by its path; none unless given. */
+  readonly clustersOf?: (path: string) => readonly number[];
   readonly onProgress?: (images: number) => void;
   readonly signal?: AbortSignal;
 }
@@ -77,13 +79,19 @@ export async function observe(o: ObserveOptions): Promise<Observations> {
   return { concepts, sample: await run(o.sample, false), ablations: o.ablations };
 }
 
+const idsOf = (o: ObserveOptions, batch: ImageBatch, i: number): readonly number[] => [
+  must(batch.labels[i], "label"),
+  ...(o.clustersOf?.(batch.items[i]?.path ?? "") ?? []),
+];
+
 function record(o: ObserveOptions, batch: ImageBatch, got: Responses): ObservedImage[] {
   const n = batch.labels.length;
   const size = got.tapSums.length / n;
   return Array.from({ length: n }, (_, i) => {
     const tapSums = got.tapSums.slice(i * size, (i + 1) * size);
     if (!tapSums.every(Number.isFinite)) throw notFinite(batch, i, "input of the layer");
-    return { label: must(batch.labels[i], "label"), tapSums, shares: sharesOf(o, batch, got, i) };
+    const ids = idsOf(o, batch, i);
+    return { ids, tapSums, shares: sharesOf(o, batch, got, i) };
   });
 }
 
@@ -114,7 +122,8 @@ async function ablate(o: ObserveOptions, batch: ImageBatch, got: Responses, else
   });
   for (const tally of o.ablations) {
     o.signal?.throwIfAborted();
-    await tally.add(o.pass, got, batch.labels, baseline, o.batch, elsewhere);
+    const ids = Array.from(batch.labels, (_, i) => idsOf(o, batch, i));
+    await tally.add(o.pass, got, { labels: batch.labels, ids, elsewhere }, baseline, o.batch);
   }
 }
 

@@ -13,7 +13,7 @@ export class ScoreTable {
   readonly #concepts: number;
   readonly #draws: number;
   readonly #filters: number;
-  readonly labels: readonly number[];
+  readonly #ids: readonly (readonly number[])[];
   readonly #rows: readonly Float64Array[];
 
   constructor(
@@ -25,7 +25,7 @@ export class ScoreTable {
   ) {
     this.#concepts = channel.parts.length;
     [this.#draws, this.#filters] = [draws.length, filters.length];
-    this.labels = images.map((image) => image.label);
+    this.#ids = images.map((image) => image.ids);
     const rows = [channel.weights, ...channel.parts];
     this.#rows = images.map(({ tapSums }) => {
       const parts = rows.map((row) => contributions(channel, row, tapSums));
@@ -44,9 +44,9 @@ export class ScoreTable {
     return Float64Array.from(images, (i) => must(this.#rows[i]?.[column], "score"));
   }
 
-  /** Images for which `wanted` holds, by position. */
-  where(wanted: (label: number) => boolean): number[] {
-    return this.labels.flatMap((label, i) => (wanted(label) ? [i] : []));
+  /** Positions of the images that are of a concept, or of those that are not. */
+  of(id: number, wanted = true): number[] {
+    return this.#ids.flatMap((ids, i) => (ids.includes(id) === wanted ? [i] : []));
   }
 
   whole(images: readonly number[]): number[] {

@@ -35,6 +35,8 @@ export interface Similarity {
   readonly similarity: { readonly found: number; readonly candidates: number };
   /** Pairs without a cosine, or with a class that the hierarchy does not have. */
   readonly left_out: number;
+  /** [pairs] the cosine of each, and the path similarity of its classes. */
+  readonly points: readonly (readonly [cosine: number, similarity: number])[];
   /** Classes of candidate pairs that the hierarchy does not have. */
   readonly missing: readonly string[];
 }
@@ -118,6 +120,7 @@ export function classSimilarity(
       candidates: mean(near),
     },
     left_out: pairs.length - usable.length,
+    points: cosines.map((c, i) => [c, near[i] ?? NaN]),
     missing,
   };
 }

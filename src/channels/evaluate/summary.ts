@@ -1,7 +1,7 @@
 /** What the figures of a channel say, in words: which parts stand above their nulls, and which do not. */
 import type { Figure } from "../statistics.ts";
 import type { ChannelEvaluation } from "./evaluate.ts";
-import type { Contrast } from "./separation.ts";
+import type { Contrast, NullComparison } from "./separation.ts";
 
 /** 0.12 [0.05, 0.19] */
 export const showFigure = ({ value, low, high }: Figure, digits = 2): string =>
@@ -11,36 +11,53 @@ const show = (x: number, digits: number): string => (Number.isFinite(x) ? x.toFi
 
 type Figures = Omit<ChannelEvaluation, "summary">;
 
+/** With fewer images of a concept a bootstrap interval is rough, and at an AUROC of 1 it has no width at all. */
+const FEW = 20;
+
 export function summarise(figures: Figures): string[] {
-  return [separation(figures), ...ablation(figures)];
+  const { separation: parts } = figures;
+  const all = parts.flatMap(({ concept, from_all }) => (from_all === null ? [] : [{ concept, contrast: from_all }]));
+  return [
+    ...(all.length === 0 ? [] : [separation("all classes", all)]),
+    separation(
+      "the other concepts",
+      parts.map(({ concept, from_concepts }) => ({ concept, contrast: from_concepts })),
+    ),
+    ...ablation(figures),
+    ...few(figures),
+  ];
 }
 
 /** The nulls above which a contrast does not surely stand. */
 function notAbove(contrast: Contrast): string[] {
-  const nulls = {
-    "random partitions": contrast.random_partition,
-    "random filters": contrast.random_filter,
-    "permuted labels": contrast.permuted_labels,
-  };
-  return Object.entries(nulls).flatMap(([name, n]) =>
-    n === null || n.difference.low > 0 ? [] : [`${name} (${showFigure(n.difference)})`],
+  return Object.entries(nullsOf(contrast)).flatMap(([name, n]) =>
+    n === null || n.difference.low > 0
+      ? []
+      : [`${name} (AUROC ${show(n.null.value, 2)}, difference ${showFigure(n.difference)})`],
   );
 }
 
-function separation({ separation: parts }: Figures): string {
-  const failed = parts.flatMap(({ concept, from_concepts }, k) => {
-    const which = notAbove(from_concepts);
-    return which.length === 0 ? [] : [`part ${k + 1} (${concept}) does not surely exceed ${which.join(", ")}`];
+const nullsOf = (contrast: Contrast): Record<string, NullComparison | null> => ({
+  "random partitions": contrast.random_partition,
+  "random filters": contrast.random_filter,
+  "permuted labels": contrast.permuted_labels,
+});
+
+function separation(what: string, parts: readonly { concept: string; contrast: Contrast }[]): string {
+  const said = parts.map(({ concept, contrast }, k) => {
+    const failed = notAbove(contrast);
+    const differences = Object.values(nullsOf(contrast)).flatMap((n) => (n === null ? [] : [n.difference.value]));
+    const least = show(Math.min(...differences), 2);
+    const verdict =
+      failed.length === 0 ? `above every null by ${least} or more` : `not surely above ${failed.join(", ")}`;
+    return `part ${k + 1} (${concept}) ${verdict}`;
   });
-  if (failed.length === 0) {
-    const least = parts.map(({ from_concepts: c }, k) => {
-      const over = Math.min(c.random_partition.difference.value, c.random_filter?.difference.value ?? Infinity);
-      return `part ${k + 1} by ${show(over, 2)}`;
-    });
-    return `Every part tells its class from the other concepts better than each of its nulls does (AUROC: ${least.join(", ")} or more).`;
-  }
-  const good = parts.length - failed.length;
-  return `${good === 0 ? "No part is" : `Only ${good} of ${parts.length} parts ${good === 1 ? "is" : "are"}`} above its nulls: ${failed.join("; ")}.`;
+  return `Telling its images from ${what}: ${said.join("; ")}.`;
+}
+
+function few({ fractions }: Figures): string[] {
+  const scarce = fractions.filter(({ images }) => images < FEW).map(({ concept, images }) => `${images} of ${concept}`);
+  return scarce.length === 0 ? [] : [`Few images, so the intervals are rough: ${scarce.join(", ")}.`];
 }
 
 function ablation({ ablation: found, concepts }: Figures): string[] {

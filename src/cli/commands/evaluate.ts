@@ -12,6 +12,7 @@ import { usageError } from "../arguments.ts";
 import type { Command } from "../command.ts";
 import type { Context } from "../context.ts";
 import { chooseImages, MOST_OF_A_CLASS, type ChosenImages } from "../evaluate-images.ts";
+import { partsToEvaluate } from "../evaluate-concepts.ts";
 import { openSplit, recordToEvaluate, type OpenSplit } from "../evaluate-split.ts";
 import { describeChannel, describePooled, describeSimilarity } from "../evaluate-text.ts";
 import { imagenetHierarchy, readHierarchy } from "../hierarchies.ts";
@@ -26,7 +27,7 @@ import {
 } from "../images.ts";
 import { openModel, type OpenModel } from "../model.ts";
 import { Progress } from "../progress.ts";
-import type { SplitRecord } from "../split-record.ts";
+import type { SplitRecord } from "../../channels/split-record.ts";
 import { compatOption, DEFAULT_TAU, readWholeStudy, tauOption } from "../studies.ts";
 
 export const evaluate: Command = {
@@ -62,6 +63,11 @@ export const evaluate: Command = {
     p: { type: "string", value: "X", help: "as in `find`, for the pairs of classes (0.75)" },
     gamma: { type: "string", value: "X", help: "as in `find`, for the pairs of classes (0.5)" },
     compat: { type: "string", value: "official", help: "fractions as the authors' code averages them" },
+    clusters: {
+      type: "string",
+      value: "FILE.json",
+      help: "the clusters that the split was made by; --images is then the folder that they are of",
+    },
     partial: { type: "boolean", help: "take a study that is not complete" },
     out: { type: "string", value: "FILE", help: "writes the JSON document, densities included" },
     ...PREPROCESS_OPTIONS,
@@ -97,20 +103,22 @@ async function run(context: Context): Promise<undefined> {
   const study = studyOf(context, opened, record);
   const settings = settingsOf(context, study);
   const similarity = similarityOf(context, study, settings);
-  const parts = partsOf(context, record);
+  const { parts, clusters } = partsToEvaluate(context, record, study);
   const { root, list } = await imagesOption(context);
-  const chosen = chooseImages(list, parts, root, settings);
+  const chosen = chooseImages(list, { parts, clusters }, root, settings);
   const sized = chosen.concepts.length > 32 ? chosen.concepts : list.items.slice(0, 32);
   const network = await imageNetwork(context, opened, root, sized);
   checkClassCount(context, list, network.logits);
   const split = openSplit(record, parts, network);
   if (chosen.thinned > 0)
-    out.note(`${chosen.thinned} classes have more than ${MOST_OF_A_CLASS} images: so many are taken, evenly`);
+    out.note(`${chosen.thinned} concepts have more than ${MOST_OF_A_CLASS} images: so many are taken, evenly`);
   const random = new Random(settings.seed);
   const draws = split.channels.map((channel) =>
     Array.from({ length: settings.draws }, () => randomDraw(channel, random)),
   );
-  const observed = await observeImages(context, opened, record, { root, chosen, network, split, draws, settings });
+  const observed = await observeImages(context, opened, record, {
+    ...{ root, chosen, clusters, network, split, draws, settings },
+  });
   context.signal.throwIfAborted();
   const found = evaluateSplit(split.channels, draws, observed, {
     ...{ random, tau: settings.tau, official: settings.official, filters: settings.draws },
@@ -193,22 +201,10 @@ function similarityOf(
   return found;
 }
 
-/** @throws UnbraidError CHANNEL_NONE for a --channel that was not split */
-function partsOf({ args }: Context, record: SplitRecord): SplitRecord["parts"] {
-  const wanted = args.numbers("channel", { integer: true, least: 0 });
-  const none = wanted.find((c) => !record.parts.some((part) => part.channel === c));
-  if (none !== undefined)
-    throw usageError(
-      "CHANNEL_NONE",
-      `channel ${none} was not split: the model has ${record.parts.map((part) => part.channel).join(", ")}`,
-      "Choose among these.",
-    );
-  return wanted.length === 0 ? record.parts : record.parts.filter((part) => wanted.includes(part.channel));
-}
-
 interface Work {
   readonly root: string;
   readonly chosen: ChosenImages;
+  readonly clusters: ReadonlyMap<number, ReadonlySet<string>>;
   readonly network: ImageNetwork;
   readonly split: OpenSplit;
   /** [split channels][draws] */
@@ -244,6 +240,7 @@ async function observeImages(context: Context, opened: OpenModel, record: SplitR
     ...{ pass, batch: network.batch, channels: split.channels, bias: split.bias, ablations: plan.tallies },
     concepts: batches(chosen.concepts),
     sample: batches(chosen.sample),
+    clustersOf: (path) => [...w.clusters].flatMap(([id, paths]) => (paths.has(path) ? [id] : [])),
     onProgress: (images) => {
       progress.update(images);
     },
