@@ -55,10 +55,40 @@ export { inferRule } from "./kernels/table.ts";
 
 // Running networks, forward and backward.
 export { Executable } from "./engine/executable.ts";
-export { gradientName, makePlan, seedName, type Extension, type Plan, type PlanRequest } from "./engine/plan.ts";
+export {
+  gradientName,
+  makePlan,
+  seedName,
+  type Beside,
+  type Extension,
+  type Plan,
+  type PlanRequest,
+} from "./engine/plan.ts";
 export { Session } from "./engine/session.ts";
 export { countNonFinite } from "./engine/finite.ts";
 export { Gpu } from "./gpu/gpu.ts";
+
+// Attributions: what in an image a channel, or a part of one, answers to, as heat maps.
+export {
+  AttributionPass,
+  type AttributionPassOptions,
+  type ChannelGradients,
+  type ExplainedChannel,
+  type ResponsePlace,
+} from "./relevance/attribution-pass.ts";
+export {
+  ATTRIBUTION_METHODS,
+  attribute,
+  attributeWith,
+  channelSums,
+  heatMaps,
+  type Attribution,
+  type AttributionMethod,
+  type AttributionRequest,
+} from "./relevance/attribution.ts";
+export type { Completeness } from "./relevance/integrated-gradients.ts";
+export { logitWeights, type LogitWeightsOptions } from "./relevance/logit-weights.ts";
+export { blurred, drawHeatFigure, heatScale, type HeatFigure, type HeatMap } from "./images/heat-figure.ts";
 
 // Studies: relevance, importance and average relevance vectors over many images.
 export { AverageRelevance, meanTapSums, relevanceVector, type ArvForm } from "./relevance/arv.ts";

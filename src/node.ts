@@ -34,6 +34,7 @@ export { readSidecar, sidecarPaths } from "./images/sidecar.ts";
 
 import type { decodeImage as DecodeImage } from "./images/decode.ts";
 import type { batches as Batches } from "./images/loader.ts";
+import type { encodePng as EncodePng } from "./images/png.ts";
 
 /** Images of a list, decoded and preprocessed ahead, in batches: see images/loader.ts. */
 export async function* batches(...args: Parameters<typeof Batches>): ReturnType<typeof Batches> {
@@ -43,4 +44,9 @@ export async function* batches(...args: Parameters<typeof Batches>): ReturnType<
 /** An image file's bytes as RGB, equal to Pillow's: see images/decode.ts. */
 export async function decodeImage(...args: Parameters<typeof DecodeImage>): ReturnType<typeof DecodeImage> {
   return (await import("./images/decode.ts")).decodeImage(...args);
+}
+
+/** An image's pixels as a PNG file's bytes: see images/png.ts. */
+export async function encodePng(...args: Parameters<typeof EncodePng>): ReturnType<typeof EncodePng> {
+  return (await import("./images/png.ts")).encodePng(...args);
 }
