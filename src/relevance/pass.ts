@@ -125,12 +125,31 @@ export class RelevancePass implements Disposable {
    * @param images [n, ...imageShape], n at most the batch
    * @param labels [n] index of each image's logit
    */
-  run(images: Float32Array, labels: ArrayLike<number>): Promise<PassResult> {
-    return this.#session.exclusively(() => this.#run(images, labels));
+  async run(images: Float32Array, labels: ArrayLike<number>): Promise<PassResult> {
+    const { result } = await this.start(images, labels);
+    return result;
   }
 
-  async #run(images: Float32Array, labels: ArrayLike<number>): Promise<PassResult> {
-    const { layers, batch, logits, logitCount, input, imageShape, taus } = this.#options;
+  /**
+   * As run, but resolves as soon as the batch is submitted: what the host does before it awaits the result, it does beside
+   * the GPU. `result` may be left alone.
+   */
+  async start(images: Float32Array, labels: ArrayLike<number>): Promise<{ readonly result: Promise<PassResult> }> {
+    let result: Promise<PassResult> | undefined;
+    await new Promise<void>((submitted, failed) => {
+      result = this.#session.exclusively(() => {
+        this.#submit(images, labels);
+        const read = this.#read(labels.length);
+        submitted();
+        return read;
+      });
+      result.catch(failed);
+    });
+    return { result: must(result, "result") };
+  }
+
+  #submit(images: Float32Array, labels: ArrayLike<number>): void {
+    const { batch, logits, logitCount, input, imageShape } = this.#options;
     const n = labels.length;
     const size = imageShape.reduce((a, b) => a * b, 1);
     invariant(n <= batch && images.length === n * size, `${n} images in a batch of ${batch}`);
@@ -147,6 +166,10 @@ export class RelevancePass implements Disposable {
         [seedName(logits), seed],
       ]),
     );
+  }
+
+  async #read(n: number): Promise<PassResult> {
+    const { layers, logits, logitCount, taus } = this.#options;
     const names = layers.map((_, index) => resultNames(index));
     const got = await this.#executable.read([logits, ...names.flatMap((r) => Object.values(r))]);
     const cut = (name: string, each: number) => must(got.get(name), name).subarray(0, n * each);

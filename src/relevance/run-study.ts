@@ -1,6 +1,6 @@
 /** Drives a study over a stream of image batches: GPU pass, exact accumulation, progress, saving, interruption. */
 import { must, UnbraidError } from "../errors.ts";
-import type { RelevancePass } from "./pass.ts";
+import type { PassResult, RelevancePass } from "./pass.ts";
 import { accumulateSet } from "./accumulate.ts";
 import { firstOf, type StudySet } from "./study-set.ts";
 import type { SkippedImage } from "./study.ts";
@@ -29,7 +29,7 @@ export interface StudyProgress {
 export interface StudyRun {
   /** One study for each of the pass's layers, in their order. */
   readonly set: StudySet;
-  readonly pass: RelevancePass;
+  readonly pass: Pick<RelevancePass, "start">;
   /** Batches from `start` on. */
   readonly batches: AsyncIterable<ImageBatch>;
   /** Path of every image, by position in the list. */
@@ -74,36 +74,46 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
   let saveAt = began + 1000 * (run.saveSeconds ?? 60);
   let at = start;
   let images = 0;
+  const add = (batch: ImageBatch, result: PassResult): void => {
+    const { items } = batch;
+    accumulateSet(
+      set,
+      {
+        range: [at, batch.next],
+        skipped: skippedOf(batch.skipped),
+        labels: batch.labels,
+        ...(folds === undefined ? {} : { folds: items.map((item) => must(folds[positionOf(item)], item.path)) }),
+        names: items.map((i) => i.path),
+      },
+      result.layers.map((l) => ({ tapSums: l.tapSums, finite: l.relevance, importance: { bits: l.bits } })),
+    );
+    at = batch.next;
+    images += batch.labels.length;
+    const now = performance.now();
+    const rate = (at - start) / Math.max((now - began) / 1000, 1e-9);
+    run.onProgress?.({ done: at - start, total: end - start, imagesPerSecond: rate, secondsLeft: (end - at) / rate });
+    if (now <= saveAt) return;
+    run.save?.(set);
+    // A large study takes seconds to write: at most a twentieth of the time goes there.
+    saveAt = now + Math.max(1000 * (run.saveSeconds ?? 60), 20 * (performance.now() - now));
+  };
+  /** The batch that the GPU has, whose first position is `from`. */
+  let running: { readonly batch: ImageBatch; readonly from: number; readonly result: Promise<PassResult> } | undefined;
+  const finish = async (): Promise<void> => {
+    const last = running;
+    if (last?.from !== at) return;
+    add(last.batch, await last.result);
+  };
   try {
     for await (const batch of run.batches) {
       signal?.throwIfAborted();
-      const { items } = batch;
-      const labels = Array.from(batch.labels);
-      const logits = labels.map((t) => must(logitOf[t], `logit of class ${t}`));
-      const result = await pass.run(batch.tensor, logits);
-      accumulateSet(
-        set,
-        {
-          range: [at, batch.next],
-          skipped: skippedOf(batch.skipped),
-          labels,
-          ...(folds === undefined ? {} : { folds: items.map((item) => must(folds[positionOf(item)], item.path)) }),
-          names: items.map((i) => i.path),
-        },
-        result.layers.map((l) => ({ tapSums: l.tapSums, finite: l.relevance, importance: { bits: l.bits } })),
-      );
-      at = batch.next;
-      images += labels.length;
-      const now = performance.now();
-      const rate = (at - start) / Math.max((now - began) / 1000, 1e-9);
-      run.onProgress?.({ done: at - start, total: end - start, imagesPerSecond: rate, secondsLeft: (end - at) / rate });
-      if (now > saveAt) {
-        run.save?.(set);
-        // A large study takes seconds to write: at most a twentieth of the time goes there.
-        const took = performance.now() - now;
-        saveAt = now + Math.max(1000 * (run.saveSeconds ?? 60), 20 * took);
-      }
+      const before = running && { batch: running.batch, result: await running.result };
+      const logits = Array.from(batch.labels, (t) => must(logitOf[t], `logit of class ${t}`));
+      running = { batch, from: running?.batch.next ?? start, ...(await pass.start(batch.tensor, logits)) };
+      // While the GPU works on this batch.
+      if (before !== undefined) add(before.batch, before.result);
     }
+    await finish();
     signal?.throwIfAborted();
     if (at < end) {
       const rest = skippedOf(run.allSkipped?.() ?? []).filter((s) => s.index >= at);
@@ -115,7 +125,12 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
       );
     }
   } catch (error) {
-    if (signal?.aborted !== true) throw error;
+    // What the GPU has begun is not left behind: the device may be closed next.
+    if (signal?.aborted !== true) {
+      await running?.result.catch(() => undefined);
+      throw error;
+    }
+    await finish().catch(() => undefined);
     run.save?.(set);
     throw new UnbraidError(
       "interrupted",

@@ -354,10 +354,6 @@ describe.skipIf(testAdapters.length === 0)("studies", () => {
     expect(await errorOf(...args)).toMatchObject({ code: "STUDY_EXISTS", exit: 8 });
     expect(await errorOf(...args, "--shard", "2/2", "--resume")).toMatchObject({ code: "STUDY_OVERLAP", exit: 3 });
     expect(await errorOf(...args, "--tau", "0.2", "--resume")).toMatchObject({ code: "STUDY_SETTINGS", exit: 3 });
-    expect(await errorOf("merge", part, part, "--out", at("twice.study"))).toMatchObject({
-      code: "STUDY_OVERLAP",
-      exit: 3,
-    });
     // Begun as one half, it can be finished as the whole.
     expect((await unbraid(...args, "--resume")).code).toBe(0);
     expect(readFileSync(part).equals(readFileSync(study))).toBe(true);
