@@ -1,5 +1,7 @@
 /** Products of stored matrices, seen with strides, as dispatches of shaders/matmul.wgsl. */
+import { sizeOf, type Elements } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
+import { lazyTensor } from "../graph/lazy.ts";
 import { f32, spread, type Lowering, type Slot } from "./operator.ts";
 
 /** A stored matrix seen with strides: element (i, j) of matrix n lies at base + n step + i row + j column. */
@@ -52,16 +54,21 @@ export function storedMatrix(l: Lowering, k: number, columns: number, otherwise:
   const plain = { row: columns, column: 1 };
   const value = l.info(k)?.value;
   const most = Math.floor(BINDING_BYTES / (4 * columns));
-  const rows = (value?.data.length ?? 0) / columns;
+  const rows = sizeOf(value?.shape ?? [0]) / columns;
   if (value === undefined || rows <= most || most === 0) return { slot: otherwise(), ...plain };
   const each = Math.ceil(rows / Math.ceil(rows / most));
   const parts = Array.from({ length: Math.ceil(rows / each) }, (_, n) => {
     const [from, to] = [n * each, Math.min((n + 1) * each, rows)];
-    const { slot } = l.constant(`matmul: ${tensorKey(value)}, rows ${from} to ${to}`, () => ({
-      type: "float32",
-      shape: [to - from, columns],
-      data: value.data.subarray(from * columns, to * columns),
-    }));
+    const piece = (start: number, size: number): Elements =>
+      value.part?.(start, size) ?? value.data.subarray(start, start + size);
+    const { slot } = l.constant(`matmul: ${tensorKey(value)}, rows ${from} to ${to}`, () =>
+      lazyTensor(
+        "float32",
+        [to - from, columns],
+        () => piece(from * columns, (to - from) * columns),
+        (start, size) => piece(from * columns + start, size),
+      ),
+    );
     return { from, count: to - from, view: { slot, ...plain } };
   });
   return { along: "rows", parts };
