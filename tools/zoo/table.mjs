@@ -18,7 +18,7 @@ function cells(row) {
   const { logits, gradients = [], failed } = computed;
   const shown = (s) =>
     s.failed === undefined
-      ? `${s.layer}: ${s.ratio.toFixed(3)}${s.groups > 1 ? ` (${s.groups} groups)` : ""}`
+      ? `${s.layer}: ${e(s.ratio)}${s.groups > 1 ? ` (${s.groups} groups)` : ""}`
       : `FAILED: ${s.failed.split("\n")[0]}`;
   return [
     row.network,
