@@ -55,7 +55,10 @@ const raw = (text: string): Html => new Html(text);
 const base64Digest = (text: string): string => btoa(String.fromCharCode(...sha256(new TextEncoder().encode(text))));
 
 function contents(data: ReportData): Html[] {
-  const entries = data.channels.map(({ channel }, k) => [`channel-${k}`, `Channel ${channel}`] as const);
+  const entries = data.channels.map(({ channel }, k): [id: string, title: string] => [
+    `channel-${k}`,
+    `Channel ${channel}`,
+  ]);
   if (data.map.length > 0) entries.push(["layers", "Layers"]);
   if (data.similarity !== undefined) entries.push(["similarity", "Class similarity"]);
   if (data.proof !== undefined) entries.push(["proof", "Proof"]);
