@@ -1,5 +1,6 @@
 // BatchNormalization at inference: y = (x - mean) scale / sqrt(variance + epsilon) + bias, one set of numbers a channel.
-// Layout [batch, channels, inner].
+// Layout [batch, channels, inner]. In training mode the statistics are the batch's (normalize.wgsl), and `running_*` gives
+// the moving averages: old momentum + new (1 - momentum).
 
 struct Params {
   count: u32,
@@ -18,6 +19,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> output: array<f32>;
 
 @group(0) @binding(4) var<storage, read_write> input_gradient: array<f32>;
+@group(0) @binding(3) var<storage, read_write> running: array<f32>;
 
 fn linear(group: vec3u, groups: vec3u, lane: u32) -> u32 {
   return ((group.z * groups.y + group.y) * groups.x + group.x) * 64u + lane;
@@ -49,5 +51,32 @@ fn gradient(
   let index = linear(group, groups, lane);
   if (index < params.count) {
     input_gradient[index] = input[index] * factor((index / params.inner) % params.channels);
+  }
+}
+
+// `input` is the mean of each channel, `scale` the average so far, `epsilon` the momentum.
+@compute @workgroup_size(64)
+fn running_mean(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = linear(group, groups, lane);
+  if (index < params.count) {
+    running[index] = scale[index] * params.epsilon + input[index] * (1.0 - params.epsilon);
+  }
+}
+
+// `input` is 1 / standard deviation of each channel.
+@compute @workgroup_size(64)
+fn running_variance(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = linear(group, groups, lane);
+  if (index < params.count) {
+    let deviation = 1.0 / input[index];
+    running[index] = scale[index] * params.epsilon + deviation * deviation * (1.0 - params.epsilon);
   }
 }

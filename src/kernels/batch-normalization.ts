@@ -1,15 +1,24 @@
 /**
  * BatchNormalization at inference (ONNX opsets 7 to 15): input [N, C, ...], scale, bias, mean and variance [C]; with the
  * old attribute `spatial` = 0 (opsets 7 and 8) they are [C, ...], one set an activation. Where it follows a Conv it is
- * folded away before it comes here, except at a layer under study.
+ * folded away before it comes here, except at a layer under study. In training mode (from opset 14 on) each channel is
+ * normalised by the mean and variance of this batch, and the moving averages are outputs 1 and 2.
  */
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { floatAttr, intAttr, modelError, requireInput, unsupported } from "./attributes.ts";
-import { deviceInput, dispatchElements } from "./lowering.ts";
-import type { Lowering, Operator, Param } from "./operator.ts";
+import { deviceInput, dispatchElements, hasOutput } from "./lowering.ts";
+import {
+  lowerAffineGradients,
+  lowerNormalisation,
+  lowerNormalisationGradient,
+  statistics,
+  type Normalisation,
+} from "./normalize.ts";
+import type { GradientLowering, Lowering, Operator, Param, Slot } from "./operator.ts";
 import { f32 } from "./operator.ts";
 import { batchNormParameterGradients } from "./parameter-gradients.ts";
+import { rowsOf } from "./rows.ts";
 import { sameShape, showShape } from "./shape.ts";
 
 const PARAMETERS = ["", "scale", "bias", "mean", "variance"];
@@ -24,10 +33,11 @@ function parameterShape(node: GraphNode, shape: readonly number[], opset: number
 function infer(node: GraphNode, inputs: readonly (ValueInfo | undefined)[], opset: number): ValueInfo[] {
   const x = requireInput(node, inputs, 0);
   const extra = node.outputs.slice(1).filter((o) => o !== "");
-  if ((opset >= 14 && intAttr(node, "training_mode", 0) !== 0) || extra.length > 0) {
+  const training = inTraining(node, opset);
+  if (!training && extra.length > 0) {
     throw unsupported(
       node,
-      "is in training mode (statistics of the batch, or outputs beyond the first)",
+      `has ${extra.length + 1} outputs: those beyond the first belong to training mode, which is read from opset 14 on`,
       "Export the model in evaluation mode: model.eval() in PyTorch, training=False in Keras.",
     );
   }
@@ -42,7 +52,50 @@ function infer(node: GraphNode, inputs: readonly (ValueInfo | undefined)[], opse
       );
     }
   }
-  return [{ type: x.type, shape: x.shape }];
+  const running = { type: x.type, shape: wanted };
+  return [{ type: x.type, shape: x.shape }, running, running].slice(0, Math.max(node.outputs.length, 1));
+}
+
+const inTraining = (node: GraphNode, opset: number): boolean => opset >= 14 && intAttr(node, "training_mode", 0) !== 0;
+
+/** Training mode as a normalisation of rows: each channel is one, over the batch and all its positions. */
+function batchRows(l: Lowering): Normalisation {
+  const { shape } = deviceInput(l, 0);
+  const [, channels = 1, ...positions] = shape;
+  const axes = shape.map((_, axis) => axis).filter((axis) => axis !== 1);
+  const each = { inner: sizeOf(positions), count: channels };
+  return {
+    rows: rowsOf(l.node, shape, axes),
+    epsilon: floatAttr(l.node, "epsilon", 1e-5),
+    scale: { input: 1, ...each },
+    bias: { input: 2, ...each },
+  };
+}
+
+/** Outputs 1 and 2: the moving averages of mean and (population) variance. */
+function lowerRunning(l: Lowering, n: Normalisation): void {
+  if (!hasOutput(l, 1) && !hasOutput(l, 2)) return;
+  const channels = n.rows.rows;
+  const [mean, inverse] = [l.scratch(channels), l.scratch(channels)];
+  statistics(l, { rows: n.rows, epsilon: 0 }, mean, inverse);
+  const params = [channels, channels, 1, f32(floatAttr(l.node, "momentum", 0.9))];
+  for (const [k, entry, from] of [
+    [1, "running_mean", mean],
+    [2, "running_variance", inverse],
+  ] as const) {
+    if (!hasOutput(l, k)) continue;
+    const reads = [from, deviceInput(l, k + 2).slot];
+    dispatchElements(l, channels, { shader: "batch_norm", entry, params, reads, writes: [l.output(k).slot] });
+  }
+}
+
+function lowerTrainingGradient(l: GradientLowering, dy: Slot): void {
+  if (l.outputGradient(1) !== undefined || l.outputGradient(2) !== undefined || l.wants(3) || l.wants(4)) {
+    throw unsupported(l.node, "no gradient through the running statistics of training mode");
+  }
+  const n = batchRows(l);
+  lowerAffineGradients(l, n, dy);
+  if (l.wants(0)) lowerNormalisationGradient(l, n, dy);
 }
 
 interface Parts {
@@ -65,6 +118,12 @@ function partsOf(l: Lowering): Parts {
 const BatchNormalization: Operator = {
   infer,
   forward(l) {
+    if (inTraining(l.node, l.opset)) {
+      const n = batchRows(l);
+      lowerNormalisation(l, n);
+      lowerRunning(l, n);
+      return;
+    }
     const { count, params } = partsOf(l);
     dispatchElements(l, count, {
       shader: "batch_norm",
@@ -77,6 +136,10 @@ const BatchNormalization: Operator = {
   },
   gradient(l) {
     const dy = l.outputGradient(0);
+    if (inTraining(l.node, l.opset)) {
+      if (dy !== undefined) lowerTrainingGradient(l, dy.slot);
+      return;
+    }
     if (dy === undefined) return;
     const parts = partsOf(l);
     batchNormParameterGradients(l, parts, dy);

@@ -43,7 +43,7 @@ function paramsOf(n: Normalisation): Param[] {
 }
 
 /** One number a row for each of the two, computed into `mean` and `inverse` (1 / standard deviation). */
-function statistics(l: Lowering, n: Normalisation, mean: Slot, inverse: Slot): void {
+export function statistics(l: Lowering, n: Normalisation, mean: Slot, inverse: Slot): void {
   const { rows, length } = n.rows;
   const tree = length >= TREE_FROM;
   dispatchGroups(l, tree ? rows : groupsFor(rows), {
