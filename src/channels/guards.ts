@@ -6,13 +6,15 @@
  * A concept is there where the channel acts on its images. Its standing on them is the mean over them of the sum over
  * positions of its response, less the mean of such means over all classes of the study, in units of their standard
  * deviation over classes: neither a bias, nor a scale, nor the folding of a BatchNormalization changes it. A split passes
- * where the lowest standing of its concepts exceeds that of 95 % of the random filters on the same images, and where each
+ * where the lowest standing of its concepts exceeds that of 90 % of the random filters on the same images, and where each
  * part responds more on the images of its own concept than on those of the others.
  *
- * Measured (shared models, splits at rho 0.5, half of ARVs from two fifths of the images, standings from another fifth): of
- * the pairs that the paper's settings find, the lowest standing has a 5 % quantile of 0.71 (cifar100-bottleneck26
- * layer3.2.conv3, 33 pairs) and 0.53 (ResNet-20 layer3.2.conv2); of a channel's top class beside a random class from the lower
- * three quarters the 95 % quantile is 0.58 and 0.65; of random filters on random pairs 0.52 and 0.53.
+ * Measured (standings on a fifth of the images, ARVs from two fifths, rho 0.5; cifar100-bottleneck26 layer3.2.conv3, then
+ * ResNet-20 layer3.2.conv2): refused are 0 % and 8 % of the pairs that the paper's settings list (33 and 24), 5 % and 25 % of
+ * planted sums of two channels between the top classes of both, 94 % and 86 % of channels between their top class and a random
+ * one of the lower three quarters, 75 % of channels between their top class and any other. Standings from all images give the
+ * same within 2 %: what limits them is not noise. At 95 % the false refusals of plants are 12 % and 48 %. Not refused are
+ * random filters between their own two top classes: of those k tells more.
  */
 import { inputsOf, meanTapSums, weightsOf } from "../relevance/arv.ts";
 import { imagesOf, tapsOf, type Study } from "../relevance/study.ts";
@@ -22,7 +24,7 @@ import { mean, quantile, variance } from "./statistics.ts";
 /** Random filters that a standing is held against. */
 export const FILTERS = 200;
 /** A standing must exceed this share of theirs. */
-export const EXCEEDS = 0.95;
+export const EXCEEDS = 0.9;
 /** Random filters that are split as the channel is, for k. */
 export const SPLIT_FILTERS = 16;
 /** With fewer classes no spread over classes can be told. */
@@ -45,7 +47,7 @@ export interface Guards {
   /** The lowest standing beside that of random filters; null for a study of fewer than 4 classes. */
   readonly second: {
     readonly value: number;
-    /** What 95 % of the filters do not exceed. */
+    /** What 90 % of the filters do not exceed. */
     readonly threshold: number;
     /** Share of filters whose lowest standing is no less, the channel counted in. */
     readonly p: number;

@@ -1,29 +1,37 @@
 /**
  * Whether a split network still computes the same function (METHOD.md C, "The split is a theorem; check the floats").
  *
- * Both networks run on the same images. At the layer, every element's difference is held against a rigorous bound; at
+ * Both networks run on the same images. At each split layer, every element's difference is held against a rigorous bound; at
  * the logits, flips of the top class and the largest difference are counted.
  *
  * The bound. Let n be the number of terms of one output (inputs of the group times taps, and the bias), u = 2^-24 and
  * g(n) = n u / (1 - n u). Any order of summing n products, each product and each sum rounded, errs by at most
- * g(n) A, A = sum |w| |x| (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1). The K parts
- * and the residual cover A at most 2K - 1 times, since an input that all share stands in each part and, K - 1 times, in
- * the residual. Adding the parts up rounds at most K times more. So the split layer errs by at most (2K - 1) g(n + K) A,
- * and the original, which it is compared with here, by g(n) A. A itself is computed in float32, hence the last factor:
- *   |z' - z| <= ((2K - 1) g(n + K) + g(n)) A / (1 - g(n)).
- * For K = 2 the first term is METHOD.md's 3 u (n + 2) A; it bounds the distance to the exact z, so the original's own
- * rounding comes on top. Channels that were not split pass through the merge layer unchanged: their bound is 0.
+ * g(n) sum |w| |x| (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1). A split channel is
+ * sum_k f_k D_k x, of rows D_k that are stored and factors f_k of merge layers (splits of splits multiplied out). Its rows'
+ * sums and L roundings of merging err by at most g(n + L) sum C |x|, with C = sum_k |f_k D_k|. Rows that source sets give
+ * add up to w exactly, sum_k f_k D_k = w: stored bits are kept, or doubled. Rows by weights are rounded when they are stored,
+ * the smallest to what the others leave, and miss w by at most s C, s the unit roundoff of the file's type (and u where
+ * that is finer, since all is computed in float32). The original, which it is compared with, errs by g(n) sum |w| |x|:
+ *   |z' - z| <= sum_i ((g(n + L) + s) C_i + g(n) |w_i|) |x_i|,
+ * and the bias likewise. This sum is run by the convolution kernel itself, on |x|, and errs by a factor of 1 / (1 - g(n)).
+ * For two concepts C <= 3 |w| and L = 2: METHOD.md's 3 u (n + 2) sum |w| |x|, which bounds the distance to the exact z; the
+ * original's own rounding comes on top. Channels that were not split pass through the merge layer unchanged: their bound is 0.
+ *
+ * With splits in several layers the later ones read inputs that the earlier ones moved by their rounding. There the
+ * original's rows run on the split network's own input, and the difference to those is held against the bound.
  */
 import { must, UnbraidError } from "../errors.ts";
 import type { Executable } from "../engine/executable.ts";
 import type { Session } from "../engine/session.ts";
-import type { ConvLayer } from "../graph/conv-layers.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { convolveLaidOut, layoutWeights } from "../kernels/convolve.ts";
+import type { DeviceTensor } from "../kernels/operator.ts";
 import { dispatchAbsolute } from "../kernels/unary.ts";
 import type { ImageBatch } from "../relevance/run-study.ts";
-import { tapsOf, type StudyLayer } from "../relevance/study.ts";
+import { weightsOf } from "../relevance/arv.ts";
+import { tapsOf } from "../relevance/study.ts";
 import { sideConvolution } from "./side-convolution.ts";
+import { boundRows, weightCheck, type BoundRow, type SplitLayer, type WeightCheck } from "./split-layers.ts";
 
 /** The other engine's logits for both networks: onnxruntime where it is installed. */
 export interface SecondOpinion {
@@ -34,11 +42,8 @@ export interface SecondOpinion {
 export interface VerifyOptions {
   readonly before: Session;
   readonly after: Session;
-  /** The layer in the original; the split network has its output under the same name. */
-  readonly layer: ConvLayer;
-  readonly geometry: StudyLayer;
-  /** Split channels and how many concepts each has. */
-  readonly concepts: ReadonlyMap<number, number>;
+  /** In the order of the network: what is before the first is the same in both. */
+  readonly layers: readonly SplitLayer[];
   readonly input: string;
   readonly logits: string;
   readonly imageShape: readonly number[];
@@ -51,12 +56,14 @@ export interface VerifyOptions {
 
 export interface Verification {
   readonly images: number;
-  /** Largest |z' - z| at the layer's output, and the bound of that element. */
+  /** Of the stored rows: whether they add up to the channels' weights, and all other rows are what they were. */
+  readonly weights: WeightCheck;
+  /** Largest |z' - z| at a split layer's output, and the bound of that element. */
   readonly max_abs_diff: number;
   readonly bound: number;
   /** Largest difference of an element over that element's own bound: at most 1, or the split is wrong. */
   readonly ratio: number;
-  /** Largest difference in a channel that was not split: 0, or the split is wrong. */
+  /** Largest difference in a channel of the first layer that was not split: 0, or the split is wrong. */
   readonly other_channels: number;
   /** Largest difference of a logit. */
   readonly logits: number;
@@ -66,22 +73,26 @@ export interface Verification {
   readonly onnxruntime: { readonly max_abs_diff: number; readonly flips: number } | null;
 }
 
-const BOUND = "sum of |w| |x|";
+const boundOf = (layer: SplitLayer): string => `bound of ${layer.layer.output}`;
+const originalOf = (layer: SplitLayer): string => `original of ${layer.layer.output}`;
 
 /** @throws UnbraidError IMAGES_NONE without images; NOT_FINITE where a network gives NaN or Infinity; what the device throws */
 export async function verify(o: VerifyOptions): Promise<Verification> {
-  const request = { inputs: new Map([[o.input, [o.batch, ...o.imageShape]]]), outputs: [o.layer.output, o.logits] };
-  const before = await o.before.prepare({
-    ...request,
-    visible: [o.layer.input],
-    extend: (x) => {
-      boundDispatches(x, o);
-    },
-  });
+  const [first] = o.layers;
+  if (first === undefined) throw new Error("internal error: no split layer to verify");
+  const inputs = new Map([[o.input, [o.batch, ...o.imageShape]]]);
+  const before = await o.before.prepare({ inputs, outputs: [first.layer.output, o.logits] });
   let after: Executable | undefined;
   const tally = new Tally(o);
   try {
-    const split = await o.after.prepare(request);
+    const outputs = [...o.layers.map((l) => l.layer.output), o.logits];
+    const split = await o.after.prepare({
+      ...{ inputs, outputs },
+      visible: o.layers.map((l) => l.layer.input),
+      extend: (x) => {
+        for (const layer of o.layers) layerDispatches(x, o, layer, layer !== first);
+      },
+    });
     after = split;
     for await (const batch of o.batches) {
       o.signal?.throwIfAborted();
@@ -92,15 +103,16 @@ export async function verify(o: VerifyOptions): Promise<Verification> {
         e.run(new Map([[o.input, padded]]));
         return e.read(names);
       };
-      const first = await o.before.exclusively(() => run(before, [...request.outputs, BOUND]));
-      const second = await o.after.exclusively(() => run(split, request.outputs));
-      tally.layer(
-        n,
-        must(first.get(o.layer.output), "z"),
-        must(second.get(o.layer.output), "z"),
-        must(first.get(BOUND), BOUND),
-      );
-      const logits = [must(first.get(o.logits), "logits"), must(second.get(o.logits), "logits")] as const;
+      const one = await o.before.exclusively(() => run(before, [first.layer.output, o.logits]));
+      const names = [...outputs, ...o.layers.map(boundOf), ...o.layers.slice(1).map(originalOf)];
+      const two = await o.after.exclusively(() => run(split, names));
+      for (const layer of o.layers) {
+        const z = must(two.get(layer.layer.output), "z");
+        const sums = must(two.get(boundOf(layer)), "bound");
+        if (layer === first) tally.layer(layer, n, must(one.get(layer.layer.output), "z"), z, sums);
+        else tally.rows(layer, n, must(two.get(originalOf(layer)), "rows"), z, sums);
+      }
+      const logits = [must(one.get(o.logits), "logits"), must(two.get(o.logits), "logits")] as const;
       tally.logits(batch, logits[0], logits[1]);
       if (o.secondOpinion) tally.opinion(n, await o.secondOpinion.run(batch.tensor, [n, ...o.imageShape]));
       o.onProgress?.(tally.images);
@@ -112,34 +124,39 @@ export async function verify(o: VerifyOptions): Promise<Verification> {
   return tally.result();
 }
 
-/** sum |w| |x| for the split channels, [batch, split channels, positions], by the convolution kernel itself. */
-function boundDispatches(
-  x: Parameters<NonNullable<Parameters<Session["prepare"]>[0]["extend"]>>[0],
-  o: VerifyOptions,
-): void {
-  const { layer, geometry: g, batch } = o;
-  const channels = [...o.concepts.keys()];
-  const conv = sideConvolution(layer, g, batch, channels.length);
+type Extending = Parameters<NonNullable<Parameters<Session["prepare"]>[0]["extend"]>>[0];
+
+/**
+ * In the split network: the bound's sum for the split channels, [batch, split channels, positions], on |x| by the convolution
+ * kernel itself; and, where `original`, the channels' own rows on x.
+ */
+function layerDispatches(x: Extending, o: VerifyOptions, split: SplitLayer, original: boolean): void {
+  const { layer, geometry: g } = split;
+  const bounds = boundRows(split);
+  const channels = [...split.channels.keys()];
+  const conv = sideConvolution(layer, g, o.batch, channels.length);
   const source = x.value(layer.input);
+  const run = (name: string, from: DeviceTensor, row: (channel: number) => ArrayLike<number>): void => {
+    const size = g.inChannels * tapsOf(g);
+    const rows = new Float32Array(channels.length * size);
+    channels.forEach((c, r) => {
+      const at = Math.floor(c / (g.outChannels / g.groups)) * (size / g.groups);
+      rows.set(row(c), r * size + at);
+    });
+    const packed = x.constant(`${name}: channels ${channels.join()}`, () => layoutWeights(rows, conv, x.subgroups));
+    const target = x.result(name, [o.batch, channels.length, ...conv.output]);
+    convolveLaidOut(x, conv, { input: from, output: target, label: name }, packed);
+  };
   const count = sizeOf(source.shape);
   const magnitude = x.scratch(count);
   dispatchAbsolute(x, source.slot, count, magnitude);
-  const taps = tapsOf(g);
-  const groupSize = g.inChannels / g.groups;
-  const rows = new Float32Array(channels.length * g.inChannels * taps);
-  channels.forEach((c, r) => {
-    const size = groupSize * taps;
-    const group = Math.floor(c / (g.outChannels / g.groups));
-    const weights = g.weights.subarray(c * size, (c + 1) * size).map(Math.abs);
-    rows.set(weights, r * g.inChannels * taps + group * size);
-  });
-  const packed = x.constant(`${layer.output}: |w| of ${channels.join()}`, () => layoutWeights(rows, conv, x.subgroups));
-  const target = x.result(BOUND, [batch, channels.length, ...conv.output]);
-  convolveLaidOut(x, conv, { input: { slot: magnitude, shape: source.shape }, output: target, label: BOUND }, packed);
+  run(boundOf(split), { slot: magnitude, shape: source.shape }, (c) => must(bounds.get(c), "bound").weights);
+  if (original) run(originalOf(split), source, (c) => weightsOf(g, c));
 }
 
 class Tally {
   readonly #o: VerifyOptions;
+  readonly #bounds: ReadonlyMap<SplitLayer, ReadonlyMap<number, BoundRow>>;
   images = 0;
   #maxDiff = 0;
   #boundThere = 0;
@@ -152,35 +169,56 @@ class Tally {
 
   constructor(o: VerifyOptions) {
     this.#o = o;
+    this.#bounds = new Map(o.layers.map((layer) => [layer, boundRows(layer)]));
   }
 
-  layer(n: number, z: Float32Array, split: Float32Array, sums: Float32Array): void {
-    const { geometry: g, layer, concepts } = this.#o;
-    const positions = sizeOf(layer.outputShape.slice(2));
-    const u = 2 ** -24;
-    const gamma = (k: number) => (k * u) / (1 - k * u);
-    const terms = (g.inChannels / g.groups) * tapsOf(g) + (g.hasBias ? 1 : 0);
-    const rowOf = new Map([...concepts.keys()].map((c, r) => [c, r]));
-    for (let i = 0; i < n * g.outChannels; i++) {
-      const c = i % g.outChannels;
-      const row = rowOf.get(c);
-      const k = concepts.get(c) ?? 1;
-      const factor = ((2 * k - 1) * gamma(terms + k) + gamma(terms)) / (1 - gamma(terms));
-      const b = Math.abs(layer.bias?.data[c] ?? 0);
+  /** The first layer: all its channels, against the original network's. */
+  layer(split: SplitLayer, n: number, z: Float32Array, changed: Float32Array, sums: Float32Array): void {
+    const { outChannels } = split.geometry;
+    const positions = sizeOf(split.layer.outputShape.slice(2));
+    const rowOf = new Map([...split.channels.keys()].map((c, r) => [c, r]));
+    const bounds = [...must(this.#bounds.get(split), "bounds").values()];
+    for (let i = 0; i < n * outChannels; i++) {
+      const row = rowOf.get(i % outChannels);
+      const bound = row === undefined ? undefined : must(bounds[row], "bound");
       for (let p = 0; p < positions; p++) {
         const at = i * positions + p;
-        const difference = Math.abs((split[at] ?? NaN) - (z[at] ?? NaN));
-        if (!Number.isFinite(difference)) throw notFinite(`output of layer ${layer.name}`, this.images);
-        if (row === undefined) {
-          this.#other = Math.max(this.#other, difference);
-          continue;
+        const difference = this.#difference(split, changed[at], z[at]);
+        if (bound === undefined || row === undefined) this.#other = Math.max(this.#other, difference);
+        else {
+          const sum = sums[(Math.floor(i / outChannels) * bounds.length + row) * positions + p] ?? NaN;
+          this.#element(difference, bound.total(sum));
         }
-        const a = (sums[(Math.floor(i / g.outChannels) * concepts.size + row) * positions + p] ?? NaN) + b;
-        const bound = factor * a;
-        if (difference > this.#maxDiff) [this.#maxDiff, this.#boundThere] = [difference, bound];
-        if (difference > 0) this.#ratio = Math.max(this.#ratio, difference / bound);
       }
     }
+  }
+
+  /** A later layer: its split channels, against their own rows on the same input. */
+  rows(split: SplitLayer, n: number, own: Float32Array, changed: Float32Array, sums: Float32Array): void {
+    const { outChannels } = split.geometry;
+    const positions = sizeOf(split.layer.outputShape.slice(2));
+    const bounds = must(this.#bounds.get(split), "bounds");
+    [...split.channels.keys()].forEach((c, r) => {
+      const bias = split.layer.bias?.data[c] ?? 0;
+      for (let image = 0; image < n; image++)
+        for (let p = 0; p < positions; p++) {
+          const at = (image * bounds.size + r) * positions + p;
+          const z = Math.fround((own[at] ?? NaN) + bias);
+          const difference = this.#difference(split, changed[(image * outChannels + c) * positions + p], z);
+          this.#element(difference, must(bounds.get(c), "bound").total(sums[at] ?? NaN));
+        }
+    });
+  }
+
+  #difference({ layer }: SplitLayer, a: number | undefined, b: number | undefined): number {
+    const difference = Math.abs((a ?? NaN) - (b ?? NaN));
+    if (!Number.isFinite(difference)) throw notFinite(`output of layer ${layer.name}`, this.images);
+    return difference;
+  }
+
+  #element(difference: number, bound: number): void {
+    if (difference > this.#maxDiff) [this.#maxDiff, this.#boundThere] = [difference, bound];
+    if (difference > 0) this.#ratio = Math.max(this.#ratio, difference / bound);
   }
 
   logits(batch: ImageBatch, before: Float32Array, after: Float32Array): void {
@@ -216,6 +254,7 @@ class Tally {
     }
     return {
       images: this.images,
+      weights: weightCheck(this.#o.layers),
       max_abs_diff: this.#maxDiff,
       bound: this.#boundThere,
       ratio: this.#ratio,

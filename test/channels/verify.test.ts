@@ -1,11 +1,15 @@
 /** verify on small networks that are split by src/graph/surgery.ts, and on splits that are wrong on purpose. */
 import { expect, test } from "vitest";
+import { splitLayers } from "../../src/channels/split-layers.ts";
+import type { SplitRecord } from "../../src/channels/split-record.ts";
 import { verify, type Verification, type VerifyOptions } from "../../src/channels/verify.ts";
 import { Session } from "../../src/engine/session.ts";
 import { must, UnbraidError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { buildGraph } from "../../src/graph/build.ts";
-import { splitLayer, type SetSplit } from "../../src/graph/surgery.ts";
+import { inferShapes } from "../../src/graph/infer.ts";
+import { splitLayer, type LayerSplit, type SetSplit } from "../../src/graph/surgery.ts";
+import { inferRule } from "../../src/kernels/table.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
 import type { ImageBatch } from "../../src/relevance/run-study.ts";
@@ -89,6 +93,11 @@ async function* noImages(): AsyncGenerator<ImageBatch> {
   yield* await Promise.resolve([]);
 }
 
+const recordOf = ({ grown, output }: LayerSplit): SplitRecord => ({
+  ...{ version: 2, layer: "layer", node: "conv", grown, output, parts: [] },
+  ...{ source: { file: "", sha256: "" }, study: { file: "", sha256: "" } },
+});
+
 interface Wrong {
   /** What the split file was made of, where it is not the original. */
   readonly source?: OnnxModel;
@@ -98,14 +107,17 @@ interface Wrong {
 
 async function verified(gpu: Gpu, c: LayerCase, splits: readonly SetSplit[], wrong: Wrong = {}): Promise<Verification> {
   const model = layerModel(c);
-  const { graph, layer, geometry, imageShape } = layerNetwork(c, BATCH, model);
+  const { graph, imageShape } = layerNetwork(c, BATCH, model);
   const source = wrong.source ?? model;
-  const after = decodeModel(splitLayer(source, { nodeIndex: convIndex(source), channels: splits }).bytes);
+  const made = splitLayer(source, { nodeIndex: convIndex(source), channels: splits });
+  const changed = buildGraph(decodeModel(made.bytes));
+  const shape = new Map([["x", [BATCH, ...imageShape]]]);
+  const [shaped, shapedAfter] = [graph, changed].map((g) => inferShapes(g, shape, inferRule));
+  const layers = splitLayers({ model, shaped: must(shaped, "shapes") }, must(shapedAfter, "shapes"), [recordOf(made)]);
   using before = new Session(gpu, graph);
-  using split = new Session(gpu, buildGraph(after));
+  using split = new Session(gpu, changed);
   return await verify({
-    ...{ before, after: split, layer, geometry, imageShape, input: "x", logits: "logits", batch: BATCH },
-    concepts: new Map(splits.map((s) => [s.channel, s.concepts])),
+    ...{ before, after: split, layers, imageShape, input: "x", logits: "logits", batch: BATCH },
     batches: batchesOf(c, wrong.edit ?? (() => undefined)),
     ...wrong.more,
   });
@@ -122,6 +134,7 @@ onAdapters("verify", (gpu) => {
     expect(got.ratio).toBeLessThanOrEqual(1);
     expect(got.max_abs_diff).toBeLessThanOrEqual(got.bound);
     expect(got.other_channels).toBe(0);
+    expect(got.weights).toEqual({ max_abs_diff: 0, bound: 0, holds: true });
     expect(got.flips).toBe(0);
     expect(got.accuracy.after).toBe(got.accuracy.before);
     expect(got.onnxruntime).toBeNull();
@@ -143,11 +156,13 @@ onAdapters("verify", (gpu) => {
     const caught = await verified(gpu(), c, splits, { source: inside });
     expect(caught.ratio).toBeGreaterThan(1);
     expect(caught.other_channels).toBe(0);
+    expect(caught.weights.holds).toBe(false);
     // The same in a channel that was not split.
     const elsewhere = changed(channel + 1);
     const other = await verified(gpu(), c, splits, { source: elsewhere });
     expect(other.other_channels).toBeGreaterThan(0);
     expect(other.ratio).toBeLessThanOrEqual(1);
+    expect(other.weights.holds).toBe(false);
   });
 
   const first = must(cases[1], "a case");

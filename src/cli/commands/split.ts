@@ -235,7 +235,7 @@ function describe({ layer, parts, refused = [] }: SplitManifest, path: string): 
       ]),
     ) +
     (parts.some((p) => p.guards?.second)
-      ? "standing: of the weakest concept on held-out images, and what 95 % of random filters do not exceed\n"
+      ? "standing: of the weakest concept on held-out images, and what 90 % of random filters do not exceed\n"
       : "") +
     (refused.length > 0
       ? `${refused.length} left out: no second concept to be seen (--force splits all the same)\n`

@@ -1,9 +1,9 @@
 /** `unbraid verify`: whether a split model still computes the same function. */
+import { splitLayers } from "../../channels/split-layers.ts";
+import { splitRecords, type SplitRecord } from "../../channels/split-record.ts";
 import { verify as compare, type Verification } from "../../channels/verify.ts";
 import { Session } from "../../engine/session.ts";
 import { UnbraidError } from "../../errors.ts";
-import { convLayers } from "../../graph/conv-layers.ts";
-import { studyLayer } from "../../relevance/study-layer.ts";
 import { CHECK_FAILED, type Command } from "../command.ts";
 import type { Context } from "../context.ts";
 import {
@@ -14,10 +14,9 @@ import {
   imagesOption,
   PREPROCESS_OPTIONS,
 } from "../images.ts";
-import { openModel, type OpenModel } from "../model.ts";
+import { openModel, shapedFor, type OpenModel } from "../model.ts";
 import { onnxruntimeOpinion } from "../onnxruntime.ts";
 import { Progress } from "../progress.ts";
-import { splitRecords, type SplitRecord } from "../split-record.ts";
 
 export const verify: Command = {
   name: "verify",
@@ -30,7 +29,7 @@ export const verify: Command = {
     ...PREPROCESS_OPTIONS,
   },
   details:
-    "Runs both models on the images. At the layer each element's difference is held against the bound that its rounding\n" +
+    "Adds up the stored parts, then runs both models on the images. At the layer each element's difference is held against the bound that its rounding\n" +
     "errors cannot exceed: the ratio of the two is at most 1, or the split is wrong, and the exit code then\n" +
     `${CHECK_FAILED}. onnxruntime-node compares both files too, where it is installed.`,
   example: "unbraid verify resnet50.onnx split.onnx --preset imagenet --images imagenet/val",
@@ -41,13 +40,13 @@ async function run(context: Context): Promise<number> {
   const { args, out } = context;
   const before = openModel(context, args.positional(0));
   const after = openModel(context, args.positional(1));
-  const record = recordOf(before, after);
+  const records = recordsSince(before, after);
   const { root, list } = await imagesOption(context);
   const network = await imageNetwork(context, before, root, list.items);
   checkClassCount(context, list, network.logits);
-  const layer = convLayers(network.shaped).find((l) => l.output === record.output);
-  if (layer === undefined) throw new Error(`internal error: no Conv gives ${record.output} in the source of the split`);
   const { classifier } = network;
+  const shaped = shapedFor(after.graph, classifier, network.batch, network.imageShape);
+  const layers = splitLayers({ model: before.model, shaped: network.shaped }, shaped, records);
   const opinion = args.flag("no-onnxruntime")
     ? undefined
     : await onnxruntimeOpinion(context, [before, after], classifier);
@@ -58,9 +57,7 @@ async function run(context: Context): Promise<number> {
   const found = await compare({
     before: first,
     after: second,
-    layer,
-    geometry: studyLayer(layer),
-    concepts: new Map(record.parts.map((part) => [part.channel, part.concepts.length])),
+    layers,
     input: classifier.input,
     logits: classifier.logits,
     imageShape: network.imageShape,
@@ -73,39 +70,51 @@ async function run(context: Context): Promise<number> {
     signal: context.signal,
   });
   device.gpu.check();
-  const holds = found.ratio <= 1 && found.other_channels === 0;
+  const holds = found.ratio <= 1 && found.other_channels === 0 && found.weights.holds;
+  const names = layers.map((l) => l.layer.name);
   if (found.flips > 0) out.warn(`the top class of ${found.flips} images changed`);
-  await out.result({ ...found, holds, layer: record.layer }, describe(found, record, holds));
+  const channels = layers.reduce((n, l) => n + l.channels.size, 0);
+  await out.result(
+    { ...found, holds, layer: names.at(-1), layers: names, channels, splits: records.length },
+    describe(found, names, channels, holds),
+  );
   return holds ? 0 : CHECK_FAILED;
 }
 
-/** @throws UnbraidError SPLIT_RECORD where SPLIT says nothing of a split, SPLIT_MODEL where it was made of another model */
-function recordOf(before: OpenModel, after: OpenModel): SplitRecord {
-  const record = splitRecords(after.model, after.path).at(-1);
-  if (record === undefined)
+/**
+ * The splits that were made of the first model on the way to the second, the oldest first.
+ * @throws UnbraidError SPLIT_RECORD where SPLIT says nothing of a split, SPLIT_MODEL where it was made of another model
+ */
+function recordsSince(before: OpenModel, after: OpenModel): readonly SplitRecord[] {
+  const records = splitRecords(after.model, after.path);
+  const last = records.at(-1);
+  if (last === undefined)
     throw new UnbraidError(
       "input",
       "SPLIT_RECORD",
       `${after.path} does not say what was split in it`,
       "Pass a model that `unbraid split` wrote, after the model that it was made of.",
     );
-  if (record.source.sha256 === before.digest()) return record;
+  const first = records.findIndex((record) => record.source.sha256 === before.digest());
+  if (first >= 0) return records.slice(first);
+  const sources = records.map(({ source }) => `${source.file} with SHA-256 ${source.sha256.slice(0, 12)}...`);
   throw new UnbraidError(
     "input",
     "SPLIT_MODEL",
-    `${after.path} was made of ${record.source.file} with SHA-256 ${record.source.sha256.slice(0, 12)}..., not of ${before.path} with ${before.digest().slice(0, 12)}...`,
-    "Pass the model that the split was made of.",
+    `${after.path} was made of ${sources.toReversed().join(", that of ")}, not of ${before.path} with ${before.digest().slice(0, 12)}...`,
+    "Pass a model that the split was made of.",
   );
 }
 
-function describe(v: Verification, { layer, parts }: SplitRecord, holds: boolean): string {
+function describe(v: Verification, layers: readonly string[], channels: number, holds: boolean): string {
   const percent = (x: number): string => `${(100 * x).toFixed(2)} %`;
   const ort =
     v.onnxruntime === null
       ? ""
       : `onnxruntime: largest difference of a logit ${v.onnxruntime.max_abs_diff.toExponential(2)}, ${v.onnxruntime.flips} flips\n`;
   return (
-    `${v.images} images, ${parts.length} split channel${parts.length === 1 ? "" : "s"} of ${layer}\n` +
+    `${v.images} images, ${channels} split channel${channels === 1 ? "" : "s"} of ${layers.join(" and ")}\n` +
+    `weights: the parts add up to the channels' weights within ${v.weights.max_abs_diff.toExponential(2)}${v.weights.holds ? "" : ", which is too far, or other rows have changed"}\n` +
     `layer: largest difference ${v.max_abs_diff.toExponential(2)} under a bound of ${v.bound.toExponential(2)}; ` +
     `at worst ${v.ratio.toPrecision(3)} of the bound; other channels ${v.other_channels.toExponential(2)}\n` +
     `logits: largest difference ${v.logits.toExponential(2)}, ${v.flips} flips of the top class\n` +
