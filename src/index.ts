@@ -171,6 +171,28 @@ export {
   type SplitManifest,
   type WrittenSplit,
 } from "./channels/write-split.ts";
+export { planAblations, observe, type AblationPlan, type ObserveOptions } from "./channels/evaluate/observe.ts";
+export { splitChannel, type RecordedSplit, type SplitChannel } from "./channels/evaluate/channel.ts";
+export { density, type Density } from "./channels/evaluate/density.ts";
+export {
+  evaluateSplit,
+  type ChannelEvaluation,
+  type Evaluation,
+  type EvaluationOptions,
+} from "./channels/evaluate/evaluate.ts";
+export {
+  hierarchyFromJson,
+  hierarchyFromPairs,
+  pathSimilarities,
+  type Hierarchy,
+} from "./channels/evaluate/hierarchy.ts";
+export { Random } from "./channels/random.ts";
+export type { Figure } from "./channels/statistics.ts";
+export { randomDraw, randomFilter, type Draw } from "./channels/evaluate/nulls.ts";
+export { EvaluationPass, type EvaluationPassOptions } from "./channels/evaluate/pass.ts";
+export { linearRows, type LinearRows } from "./channels/evaluate/rows.ts";
+export { candidatePairs, classSimilarity, type Similarity } from "./channels/evaluate/similarity.ts";
+export { tailOf, type Tail } from "./channels/evaluate/tail.ts";
 export { verify, type SecondOpinion, type Verification, type VerifyOptions } from "./channels/verify.ts";
 
 // Preprocessing as torchvision does it, on pixels that are decoded already.
