@@ -45,7 +45,8 @@ export const LEAST_VECTORS = 20;
 
 /**
  * More than one cluster needs two nulls to fail. Columns permuted: each input keeps its values, but they no longer go
- * together. The K whose stability exceeds this null's most is the candidate; it is tested by the largest excess over K, in
+ * together. The K whose stability gains most over this null's mean, as a share of what is left to 1, is the candidate; whether
+ * there is any is tested by the largest excess over K, in
  * standard deviations, data and draws treated alike, so that trying several K costs no level. An ellipse: normal vectors
  * with the same mean and covariance, for one concept whose images differ mostly in one direction is cut in two as stably as
  * permuted columns never are. There the candidate's sum of squares within clusters must be smaller (as SigClust has it for
@@ -76,7 +77,10 @@ export function countConcepts(rows: Rows, options: CountOptions): ConceptCount {
   });
   if (pStability > level) return { ...one, p: pStability, pStability, pEllipse: NaN, tried };
 
-  const gains = tried.map(({ stability, nullStability }) => stability.value - nullStability);
+  // As a share of what could be gained: two clusters are stable by chance more often than five.
+  const gains = tried.map(({ stability: { value }, nullStability }) =>
+    nullStability < 1 ? (value - nullStability) / (1 - nullStability) : 0,
+  );
   const candidate = gains.indexOf(Math.max(...gains));
   const [k, clustering] = [ks[candidate] ?? 1, clusterings[candidate] ?? one.clustering];
   const within = Array.from({ length: nulls }, () => -kMeans(ellipseLike(rows, random), k, random, 4).within);

@@ -8,12 +8,16 @@ import { usageError } from "../arguments.ts";
 import type { Command } from "../command.ts";
 import type { Context } from "../context.ts";
 import { describeLayers, describePairs, layerJson, pairJson, summarise } from "../find-report.ts";
+import { FOLDER_OPTIONS, PREPROCESS_OPTIONS } from "../images.ts";
 import { compatOption, readStudy, readWholeStudy, tauOption } from "../studies.ts";
 
 export const find: Command = {
   name: "find",
   summary: "polysemantic channels of a study: relevant for two classes through different inputs",
-  usage: ["find STUDY [--layer L] [--tau X] [--p X] [--gamma X | --fdr X] [--compat official] [--csv FILE|-]"],
+  usage: [
+    "find STUDY [--layer L] [--tau X] [--p X] [--gamma X | --fdr X] [--compat official] [--csv FILE|-]",
+    "find STUDY --concepts cluster --model MODEL --images DIR [--channel C ...] [--top N] [--out FILE.json]",
+  ],
   positionals: [1, 1],
   options: {
     layer: { type: "string", value: "NAME", help: "one layer of a study of several; all of them if not given" },
@@ -33,15 +37,63 @@ export const find: Command = {
     all: { type: "boolean", help: "lists every pair of classes that share a relevant channel" },
     partial: { type: "boolean", help: "take a study that is not complete" },
     csv: { type: "string", value: "FILE", help: "writes the pairs in the official column order; - is stdout" },
+    concepts: {
+      type: "string",
+      value: "WHAT",
+      help: "classes (the default), or cluster: groups of a channel's most relevant images, without labels",
+    },
+    model: { type: "string", value: "MODEL", help: "with cluster: the model of the study" },
+    images: { ...FOLDER_OPTIONS.images, help: "with cluster: the study's images" },
+    channel: {
+      type: "string",
+      multiple: true,
+      value: "C,...",
+      help: "with cluster: these channels; those relevant for a class if not given",
+    },
+    top: { type: "string", value: "N", help: "with cluster: images of each channel (a tenth of them, 50 to 500)" },
+    clusters: { type: "string", value: "K", help: "with cluster: the most that are tried (5)" },
+    out: { type: "string", value: "FILE", help: "with cluster: writes them for `split --clusters`" },
+    limit: FOLDER_OPTIONS.limit,
+    "skip-bad": FOLDER_OPTIONS["skip-bad"],
+    ...PREPROCESS_OPTIONS,
   },
   details:
-    "Reads no images. A pair is found when its cosine is significantly below the median of random pairs of classes, and lower\n" +
+    "Reads no images, but for clusters. A pair is found when its cosine is significantly below the median of random pairs of classes, and lower\n" +
     "than noise makes it between halves of one class; Benjamini and Hochberg's q is at most --fdr (docs/find.md).",
   example: "unbraid find layer4.study --gamma 0.4 --csv pairs.csv",
   run,
 };
 
+/** What means something for one kind of concepts only. */
+const ONLY = {
+  classes: ["gamma", "fdr", "compat", "all", "csv"],
+  cluster: [
+    "model",
+    "images",
+    "channel",
+    "top",
+    "clusters",
+    "out",
+    "limit",
+    "skip-bad",
+    ...Object.keys(PREPROCESS_OPTIONS),
+  ],
+} as const;
+
 async function run(context: Context): Promise<undefined> {
+  const { args } = context;
+  const concepts = args.text("concepts") ?? "classes";
+  if (concepts !== "classes" && concepts !== "cluster")
+    throw usageError("OPTION_VALUE", `--concepts must be classes or cluster, not "${concepts}"`, "Correct --concepts.");
+  const other = concepts === "classes" ? "cluster" : "classes";
+  const stray = ONLY[other].find((name) => args.flag(name));
+  if (stray !== undefined)
+    throw usageError("OPTION_CONFLICT", `--${stray} goes with --concepts ${other}`, `Leave --${stray} out.`);
+  // The engine is loaded only where images are read.
+  return concepts === "cluster" ? (await import("../find-clusters.ts")).findClusters(context) : findClasses(context);
+}
+
+async function findClasses(context: Context): Promise<undefined> {
   const { args, out } = context;
   const csv = args.text("csv");
   if (csv === "-" && out.json)
