@@ -21,15 +21,17 @@ const buffer = (raw: Uint8Array): ArrayBuffer => new Uint8Array(raw).buffer;
 /** `value` rounded to so many bits of precision, with exponents from `least`; overflow is left to the caller. */
 function roundTo(value: number, precision: number, least: number): number {
   if (value === 0 || !Number.isFinite(value)) return value;
+  const size = Math.abs(value);
   // Math.log2 may be off by one at powers of two: either spacing then gives the same multiple or one that is exact.
-  let exponent = Math.floor(Math.log2(Math.abs(value)));
-  if (2 ** exponent > Math.abs(value)) exponent--;
+  let exponent = Math.floor(Math.log2(size));
+  if (2 ** exponent > size) exponent--;
   const spacing = 2 ** (Math.max(exponent, least) - precision + 1);
-  const scaled = value / spacing; // exact: a power of two
+  const scaled = size / spacing; // exact: a power of two
   const down = Math.floor(scaled);
   const rest = scaled - down;
   const up = rest > 0.5 || (rest === 0.5 && down % 2 !== 0);
-  return (up ? down + 1 : down) * spacing;
+  const rounded = (up ? down + 1 : down) * spacing;
+  return value < 0 ? -rounded : rounded;
 }
 
 /** IEEE 754 binary16. NaN is 0x7e00. */

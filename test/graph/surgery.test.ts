@@ -10,7 +10,7 @@ import type { ChannelSplit } from "../../src/graph/surgery.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import { onnx } from "../../src/onnx/schema.ts";
 import { bytesOf, floats, makeModel, modelBytes, noise, node, TYPE, valueInfo } from "../onnx/make.ts";
-import { bitsOf, oneConv, plain, split } from "./surgery-case.ts";
+import { bitsOf, oneConv, plain, split, subsets } from "./surgery-case.ts";
 import type { Case } from "./surgery-case.ts";
 import { conv64, runOrt, splitBound } from "./surgery-reference.ts";
 
@@ -64,6 +64,28 @@ describe("a split layer computes what it did (onnxruntime, against float64)", ()
     const c = { ...plain, ...change };
     const inputs = c.inputs / c.groups;
     await checkSame(c, [split(4, 2, inputs), split(1, 3, inputs), split(5, 2, inputs)]);
+  });
+
+  it.each([{}, { groups: 2 }, { bias: false }])("among any subsets of three to five concepts, %o", async (change) => {
+    const c = { ...plain, ...change };
+    const inputs = c.inputs / c.groups;
+    await checkSame(c, [
+      { channel: 4, concepts: 5, sets: subsets(inputs, 5, 1) },
+      { channel: 0, concepts: 3, sets: subsets(inputs, 3, 2) },
+      { channel: 5, concepts: 4, sets: subsets(inputs, 4, 3) },
+    ]);
+  });
+
+  it.each([{}, { groups: 2 }, { bias: false }])("by weights, beside splits by sets, %o", async (change) => {
+    const c = { ...plain, ...change };
+    const inputs = c.inputs / c.groups;
+    const { w } = oneConv(c);
+    const size = inputs * 9;
+    const parts = (channel: number, K: number) =>
+      Array.from({ length: K }, (_, k) =>
+        w.slice(channel * size, (channel + 1) * size).map((v, j) => v / K + (k === j % K ? 0.2 * (K - 1) : -0.2)),
+      );
+    await checkSame(c, [{ channel: 3, parts: parts(3, 2) }, split(1, 3, inputs), { channel: 5, parts: parts(5, 3) }]);
   });
 
   it("with a channel all shared, and one with nothing shared", async () => {
