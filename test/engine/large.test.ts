@@ -232,6 +232,32 @@ describe.skipIf(testAdapters.length === 0)("limits of the adapter", () => {
     });
   });
 
+  test("a device that is out of memory says so, and takes no harm", async () => {
+    await withLeast(async (gpu) => {
+      const w = { type: "float32" as const, shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) };
+      const dense = graphOf([graphNode("MatMul", ["image", "w"], ["y"])], [null, null], ["y"], { w });
+      using session = new Session(gpu, dense);
+      const images = (n: number) =>
+        new Map([["image", { type: "float32" as const, shape: [n, 2], data: new Float32Array(2 * n).fill(1) }]]);
+      await session.run(images(1)); // what is compiled and uploaded now fails no more
+      const before = gpu.allocatedBytes;
+      // Real exhaustion would take the machine with it: the device is made to report it once.
+      class GPUOutOfMemoryError {
+        readonly message = "no memory left";
+      }
+      const honest = gpu.device.popErrorScope.bind(gpu.device);
+      gpu.device.popErrorScope = async () => {
+        gpu.device.popErrorScope = honest;
+        await honest();
+        return new GPUOutOfMemoryError();
+      };
+      const error: unknown = await session.run(images(2)).catch((e: unknown) => e);
+      expect(error).toMatchObject({ kind: "device", code: "GPU_MEMORY" });
+      expect(gpu.allocatedBytes).toBe(before);
+      expect((await session.run(images(2))).get("y")?.data).toEqual(Float32Array.of(4, 6, 4, 6));
+    });
+  });
+
   test("more workgroups than a dimension takes", async () => {
     await withLeast(async (gpu) => {
       // 2^20 groups of one channel: one workgroup each along y.

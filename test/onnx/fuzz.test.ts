@@ -22,8 +22,8 @@ import { attempt, evaluate, inputsOf, smallEnough, type Attempt } from "./fuzz/a
 import { byteMutant, rangesOf, structureMutant } from "./fuzz/mutate.ts";
 import { demo, networks } from "./fuzz/networks.ts";
 
-/** Mutants of the narrowed demo model, of each smaller network, and of a file at full size: 20 100 together. */
-const COUNTS = { demo: 2000, small: 4500, full: 100 } as const;
+/** Mutants of the narrowed demo model, of each smaller network, and of a file at full size: 20 400 together. */
+const COUNTS = { demo: 1500, small: 4700, full: 100 } as const;
 /** One in so many of the mutants that could be planned differently is run. */
 const RUN_EVERY = 4;
 const LIMIT_MS = 1000;

@@ -5,8 +5,11 @@ import { WeightStore } from "../../../src/engine/weights.ts";
 import { UnbraidError } from "../../../src/errors.ts";
 import type { Gpu } from "../../../src/gpu/gpu.ts";
 import { buildGraph } from "../../../src/graph/build.ts";
+import { convLayers } from "../../../src/graph/conv-layers.ts";
 import { sizeOf, type Graph } from "../../../src/graph/graph.ts";
+import { inferShapes } from "../../../src/graph/infer.ts";
 import { splitLayer } from "../../../src/graph/surgery.ts";
+import { inferRule } from "../../../src/kernels/table.ts";
 import { decodeModel } from "../../../src/onnx/decode.ts";
 import type { ExternalReader, OnnxModel } from "../../../src/onnx/model.ts";
 
@@ -23,14 +26,17 @@ const SIDE = 8;
 const shapesFor = (graph: Graph): Map<string, number[]> =>
   new Map(graph.inputs.map((i) => [i.name, (i.shape ?? [2, 3, SIDE, SIDE]).map((d, k) => d ?? (k === 0 ? 2 : SIDE))]));
 
-/** Decodes, builds, plans forward (and backward where `gradient`), and splits a Conv. Only UnbraidError is caught. */
+/** Decodes, builds, splits a Conv, and plans forward; where `gradient`, backward too, and lists the layers as inspect does. Only UnbraidError is caught. */
 export function attempt(bytes: Uint8Array, gradient: boolean, external?: ExternalReader): Attempt {
   try {
     const model = decodeModel(bytes, external);
     const graph = buildGraph(model);
     splitSome(model);
     const shapes = shapesFor(graph);
-    if (gradient) planGradient(graph, shapes);
+    if (gradient) {
+      planGradient(graph, shapes);
+      tolerant(() => convLayers(inferShapes(graph, shapes, inferRule)));
+    }
     const plan = makePlan(graph, { inputs: shapes, outputs: graph.outputs }, 8);
     return { outcome: "planned", message: "", graph, plan };
   } catch (error) {
