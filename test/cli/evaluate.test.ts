@@ -152,7 +152,9 @@ describe.skipIf(testAdapters.length === 0)("evaluate", () => {
     };
     for (const change of [
       (record: { grown: string }) => void (record.grown = "logits"),
-      (record: { parts: { rows: number[] }[] }) => record.parts.forEach((part) => void (part.rows = [900, 901, 902])),
+      (record: { parts: { rows: number[] }[] }) => {
+        record.parts.forEach((part) => void (part.rows = [900, 901, 902]));
+      },
     ])
       expect(await errorOf("evaluate", lying(change), "--images", images)).toMatchObject({
         code: "SPLIT_ROWS",

@@ -36,9 +36,11 @@ const SPEARMAN = 0.6668859288553503;
 
 describe("a hierarchy that explains the cosines, and one that does not", () => {
   const leaves = Array.from({ length: 24 }, (_, t) => `c${t}`);
-  const grouped = hierarchyFromPairs(
-    leaves.map((name, t) => [name, `g${t % 4}`] as const).concat([0, 1, 2, 3].map((g) => [`g${g}`, "all"] as const)),
-  );
+  const groups = [0, 1, 2, 3];
+  const grouped = hierarchyFromPairs([
+    ...leaves.map((name, t) => [name, `g${t % 4}`] as const),
+    ...groups.map((g) => [`g${g}`, "all"] as const),
+  ]);
   const every = (cosine: (a: number, b: number, random: Random) => number): CandidatePair[] => {
     const random = new Random(5);
     return leaves.flatMap((_, a) =>
