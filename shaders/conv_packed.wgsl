@@ -20,6 +20,8 @@ struct Params {
   dilationY: u32, dilationX: u32,
   // Output channels of one group, padded to a multiple of 16; whether a bias is added.
   packedOutputs: u32, hasBias: u32,
+  // Where outputs go: elements between columns, rows and channels, and before the first.
+  columnPitch: u32, rowPitch: u32, planePitch: u32, firstOutput: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -44,7 +46,8 @@ fn pixel(index: u32, group: u32) -> Pixel {
   let y = rest / params.outWidth;
   let x = rest % params.outWidth;
   let start = image * params.fours * params.plane + y * params.strideY * params.width + x * params.strideX;
-  return Pixel(index < params.pixels, start, image * params.outputs * params.outPlane + rest);
+  let end = image * params.outputs * params.planePitch + y * params.rowPitch + x * params.columnPitch;
+  return Pixel(index < params.pixels, start, params.firstOutput + end);
 }
 
 fn biasOf(group: u32, channel: u32) -> f32 {
@@ -53,7 +56,7 @@ fn biasOf(group: u32, channel: u32) -> f32 {
 
 fn store(p: Pixel, channel: u32, value: f32) {
   if (p.inside && channel < params.outputs) {
-    output[p.end + channel * params.outPlane] = value;
+    output[p.end + channel * params.planePitch] = value;
   }
 }
 

@@ -80,8 +80,25 @@ export function packWeights(w: ArrayLike<number>, g: ConvGeometry): HostTensor {
   return { type: "float32", shape, data };
 }
 
-/** @param weights packed by `packWeights` */
-export function convolvePacked(l: ConvTarget, g: ConvGeometry, o: ConvOperands, weights: DeviceTensor): void {
+/** How far outputs lie apart in memory: columns, rows, channels, and elements before the first. */
+export interface OutputPitch {
+  readonly column: number;
+  readonly row: number;
+  readonly plane: number;
+  readonly first: number;
+}
+
+/**
+ * @param weights packed by `packWeights`
+ * @param pitch as a tensor of the output's shape has it, unless told
+ */
+export function convolvePacked(
+  l: ConvTarget,
+  g: ConvGeometry,
+  o: ConvOperands,
+  weights: DeviceTensor,
+  pitch: OutputPitch = { column: 1, row: g.output[1], plane: g.output[0] * g.output[1], first: 0 },
+): void {
   const [padTop, padLeft] = plainPads(g);
   const [strideY, strideX] = g.transposed ? [1, 1] : g.strides;
   const [height, width] = packedSize(g);
@@ -105,6 +122,7 @@ export function convolvePacked(l: ConvTarget, g: ConvGeometry, o: ConvOperands, 
       ...[width, height * width, g.output[1], outPlane],
       ...[...g.kernel, strideY, strideX],
       ...[...g.dilations, packedOutputs(g), o.bias === undefined ? 0 : 1],
+      ...[pitch.column, pitch.row, pitch.plane, pitch.first],
     ],
     reads: [packed, weights.slot, (o.bias ?? weights).slot],
     writes: [o.output.slot],

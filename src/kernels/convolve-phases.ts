@@ -10,9 +10,9 @@ import { lazyTensor } from "../graph/lazy.ts";
 import { TILE, WORKGROUP, type ConvGeometry, type ConvOperands } from "./conv-geometry.ts";
 import { convolvePacked, packedShape, packWeights } from "./convolve-packed.ts";
 import type { Lowering } from "./operator.ts";
-import { dispatchCopy, dispatchFill } from "./strided.ts";
+import { dispatchFill } from "./strided.ts";
 
-/** Each phase is three dispatches: beyond so many they cost more than they save. */
+/** Each phase is two dispatches: beyond so many they cost more than they save. */
 const MOST_PHASES = 16;
 
 /** One phase along one axis. */
@@ -74,7 +74,6 @@ function subKernel(w: ArrayLike<number>, g: ConvGeometry, rows: AxisPhase, colum
 export function convolvePhases(l: Lowering, g: ConvGeometry, o: ConvOperands, weight: HostTensor): void {
   const [down, along] = [axisPhases(g, 0), axisPhases(g, 1)];
   const to = { slot: o.output.slot, elements: sizeOf(o.output.shape) };
-  const planes = g.batch * g.groups * g.outputs;
   const phases = down.flatMap((rows) => along.map((columns) => ({ rows, columns })));
   const full = phases.filter(({ rows, columns }) => rows.taps.length > 0 && columns.taps.length > 0);
   if (full.length < phases.length) dispatchFill(l, to, 0, "zeros");
@@ -95,20 +94,12 @@ export function convolvePhases(l: Lowering, g: ConvGeometry, o: ConvOperands, we
         return packWeights(subKernel(elementsOf(weight), g, rows, columns), phase).data;
       }),
     );
-    const [height, width] = phase.output;
-    const elements = planes * height * width;
-    const part = { slot: l.scratch(elements), elements };
-    const output = { slot: part.slot, shape: [planes, height, width] };
-    convolvePacked(l, phase, { ...o, output, label: `${o.label}, phase ${rows.first},${columns.first}` }, weights);
-    const copy = {
-      dims: [
-        { size: planes, strides: [height * width, g.output[0] * g.output[1]] },
-        { size: height, strides: [width, g.strides[0] * g.output[1]] },
-        { size: width, strides: [1, g.strides[1]] },
-      ],
-      fromOffset: 0,
-      toOffset: rows.first * g.output[1] + columns.first,
+    const pitch = {
+      column: g.strides[1],
+      row: g.strides[0] * g.output[1],
+      plane: g.output[0] * g.output[1],
+      first: rows.first * g.output[1] + columns.first,
     };
-    dispatchCopy(l, copy, part, to, "phase");
+    convolvePacked(l, phase, { ...o, label: `${o.label}, phase ${rows.first},${columns.first}` }, weights, pitch);
   }
 }
