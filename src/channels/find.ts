@@ -41,7 +41,7 @@ export interface Pair extends ChannelPair {
 export interface Decision {
   /** "gamma": cosine below the threshold. "calibrated": significantly so, and unlike beyond noise; cosine at least 0. */
   readonly rule: "gamma" | "calibrated";
-  /** gamma, or the median cosine of random pairs. */
+  /** gamma, or the median cosine of random pairs (0.5 where fewer than three classes have images). */
   readonly threshold: number;
   readonly fdr: number;
 }
@@ -118,7 +118,9 @@ function decide(
   if (gamma !== undefined || official || study.meta.folds < LEAST_FOLDS)
     return { rule: "gamma", threshold: gamma ?? DEFAULT_GAMMA, fdr };
   const { n, median } = random.summary;
-  return { rule: "calibrated", threshold: n === 0 ? DEFAULT_GAMMA : median, fdr };
+  // Two classes make one pair: the same in every channel, and not a random one.
+  const classes = study.meta.classes.filter((_, t) => imagesOf(study, t) > 0).length;
+  return { rule: "calibrated", threshold: classes < 3 || n === 0 ? DEFAULT_GAMMA : median, fdr };
 }
 
 type Measured = Omit<Pair, "randomPlace" | "significance">;

@@ -50,16 +50,19 @@ describe("without an effect", () => {
     expect(studies).toBeLessThan(4);
   });
 
-  it("two classes that are one: the layer's own threshold, near 1, finds nothing", () => {
+  it("classes that are all one: the layer's own threshold, near 1, finds nothing", () => {
     const random = new Random(77);
     const mean = sparseMean(random, INPUTS);
     let [found, candidates] = [0, 0];
     for (const seed of upTo(10)) {
       const weights = upTo(20).map(() => normals(random, INPUTS));
       const relevant = upTo(20).map(() => [0, 1]);
-      const { pairs, candidates: n } = find(
-        noisyStudy({ means: [mean, mean], weights, relevant, images: 25, noise: 0.3, seed }),
-      );
+      const {
+        pairs,
+        decision,
+        candidates: n,
+      } = find(noisyStudy({ means: [mean, mean, mean], weights, relevant, images: 25, noise: 0.3, seed }));
+      expect(decision.threshold).toBeGreaterThan(0.9);
       found += pairs.length;
       candidates += n;
     }
@@ -133,6 +136,7 @@ describe("with an effect", () => {
     expect(all).toBe(1200);
     // Nominal 0.95. Pairs of one study share images and inputs: the effective number is a few hundred at least, so that
     // two points either way are noise; a jackknife of 5 + 5 folds is known to err on the narrow side.
+
     expect(held / all).toBeGreaterThan(0.92);
     expect(held / all).toBeLessThan(0.985);
     // Noise makes plain cosines too small on average; the jackknife takes most of that away.
@@ -182,6 +186,26 @@ describe("gamma and the lack of a null", () => {
     expect(decision).toMatchObject({ rule: "gamma", threshold: 0.5 });
     expect(sameClass).toBeNull();
     expect(pairs.map((q) => [q.channel, q.significance])).toEqual([[0, null]]);
+  });
+
+  it("two classes make no random pairs: the threshold is 0.5", () => {
+    const two = noisyStudy({
+      means: [
+        [1, 1, 0.1, 0],
+        [0, 0.1, 1, 1],
+      ],
+      weights: [
+        [1, 1, 1, 1],
+        [0, 1, 1, 0],
+      ],
+      relevant: [[0, 1], [0]],
+      images: 20,
+      noise: 0.1,
+      seed: 1,
+    });
+    const { pairs, decision } = find(two);
+    expect(decision).toMatchObject({ rule: "calibrated", threshold: 0.5 });
+    expect(pairs.map((q) => [q.channel, q.significance?.significant])).toEqual([[0, true]]);
   });
 
   it.each([4, 6, 8])("%d folds do", (folds) => {
