@@ -27,6 +27,9 @@ export function readClusters(path: string, study: Study): SplitTarget[] {
   if (!isObject(value) || !Array.isArray(value.channels)) throw invalid("it has no list of channels");
   if (value.layer !== undefined && value.layer !== study.meta.layer.name)
     throw invalid(`it is of layer ${JSON.stringify(value.layer)}, the study of ${study.meta.layer.name}`);
+  const digest = isObject(value.model) ? value.model.sha256 : undefined;
+  if (digest !== undefined && digest !== study.meta.model.sha256)
+    throw invalid("its clusters are of another model than the study");
   const targets = value.channels.map((entry: unknown): SplitTarget => {
     if (!isObject(entry) || !isIndex(entry.channel) || !Array.isArray(entry.clusters))
       throw invalid("an entry has no channel and clusters");
