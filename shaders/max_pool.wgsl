@@ -111,6 +111,7 @@ fn argmax(
   }
 }
 
+// Four neighbours in a row at a time: most windows that reach one of them reach the others too.
 @compute @workgroup_size(64)
 fn gradient(
   @builtin(workgroup_id) group: vec3u,
@@ -118,24 +119,35 @@ fn gradient(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let index = linear(group, groups, lane);
-  if (index >= params.planes * params.size.w) { return; }
-  let plane = index / params.size.w;
-  let position = index - plane * params.size.w;
-  // The windows first .. last (inclusive) are those whose extent contains this element.
-  let reach = place(position, params.size) + params.pad.xyz;
+  let fours = (params.size.z + 3u) / 4u;
+  let rows = params.size.x * params.size.y;
+  if (index >= params.planes * rows * fours) { return; }
+  let column = index % fours * 4u;
+  let row = index / fours % rows;
+  let plane = index / (fours * rows);
+  let position = row * params.size.z + column;
+  // The windows first .. last (inclusive) are those whose extent contains any of the four.
+  let reach = vec3u(row / params.size.y, row % params.size.y, column) + params.pad.xyz;
+  let furthest = vec3u(reach.xy, min(column + 3u, params.size.z - 1u) + params.pad.z);
   let span = (params.kernel.xyz - 1u) * params.dilation.xyz;
   let first = (max(reach, span) - span + params.stride.xyz - 1u) / params.stride.xyz;
-  let last = min(reach / params.stride.xyz + 1u, params.output.xyz);
-  var sum = 0.0;
+  let last = min(furthest / params.stride.xyz + 1u, params.output.xyz);
+  var sum = vec4f();
   for (var d = first.x; d < last.x; d++) {
     for (var h = first.y; h < last.y; h++) {
       for (var w = first.z; w < last.z; w++) {
         let at = plane * params.output.w + (d * params.output.y + h) * params.output.z + w;
-        if (choices[at] == position) {
-          sum += output_gradient[at];
+        let chose = vec4u(choices[at]) == position + vec4u(0u, 1u, 2u, 3u);
+        if (any(chose)) {
+          sum = select(sum, sum + output_gradient[at], chose);
         }
       }
     }
   }
-  input_gradient[index] = sum;
+  let left = params.size.z - column;
+  let to = plane * params.size.w + position;
+  input_gradient[to] = sum.x;
+  if (left > 1u) { input_gradient[to + 1u] = sum.y; }
+  if (left > 2u) { input_gradient[to + 2u] = sum.z; }
+  if (left > 3u) { input_gradient[to + 3u] = sum.w; }
 }

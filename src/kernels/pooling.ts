@@ -134,7 +134,9 @@ const MaxPool: Operator = {
     const p = pool(l);
     const chosen = l.scratch(p.outputs);
     run(l, "max_pool", "argmax", maxParams(l, p), p.outputs, [source(l)], chosen);
-    run(l, "max_pool", "gradient", maxParams(l, p), p.inputs, [dy.slot, chosen], l.inputGradient(0).slot);
+    const width = l.input(0)?.shape.at(-1) ?? 0;
+    const fours = width === 0 ? 0 : (p.inputs / width) * Math.ceil(width / 4);
+    run(l, "max_pool", "gradient", maxParams(l, p), fours, [dy.slot, chosen], l.inputGradient(0).slot);
   },
 };
 
