@@ -2,11 +2,10 @@
 import type { Effect } from "../channels/evaluate/ablation.ts";
 import type { ChannelEvaluation, PooledFractions } from "../channels/evaluate/evaluate.ts";
 import type { Similarity } from "../channels/evaluate/similarity.ts";
-import { showFigure } from "../channels/evaluate/summary.ts";
+import { show, showFigure } from "../channels/evaluate/summary.ts";
 import { table } from "./table.ts";
 
 const percent = (x: number): string => (Number.isFinite(x) ? `${(100 * x).toFixed(0)} %` : "?");
-const share = (value: number): string => (Number.isFinite(value) ? value.toFixed(2) : "?");
 
 export function describeChannel(c: ChannelEvaluation): string {
   const rho = c.rho === null ? "" : `, rho ${c.rho}`;
@@ -55,7 +54,7 @@ function separationTable({ separation: parts }: ChannelEvaluation): string {
 
 function ablationTable({ ablation, concepts }: ChannelEvaluation): string {
   if (ablation === null) return "";
-  const both = ({ change, random }: Effect): string => `${showFigure(change)} (${share(random.value)})`;
+  const both = ({ change, random }: Effect): string => `${showFigure(change)} (${show(random.value, 2)})`;
   const header = ["without (a random part)", ...concepts.map((name) => `own logit on ${name}`), "accuracy elsewhere"];
   const whole = ablation.whole_channel;
   return table(header, [
@@ -67,7 +66,7 @@ function ablationTable({ ablation, concepts }: ChannelEvaluation): string {
 function reproducible({ reproducibility: r }: ChannelEvaluation): string {
   if (r === null) return "sources of two halves of the images: too few images to halve\n";
   const each = r.concepts.map(
-    ({ jaccard, random }, k) => `part ${k + 1} ${showFigure(jaccard)}, at random ${share(random.value)}`,
+    ({ jaccard, random }, k) => `part ${k + 1} ${showFigure(jaccard)}, at random ${show(random.value, 2)}`,
   );
   return `sources of two halves of the ${r.from === "study" ? "study's " : ""}images (Jaccard, ${r.rule} rule at rho ${r.rho}): ${each.join("; ")}\n`;
 }

@@ -133,6 +133,40 @@ describe.skipIf(testAdapters.length === 0)("evaluate", () => {
     }
   });
 
+  test("takes the images of clusters from the file that the split was made by", async () => {
+    const paths = (t: number): string[] =>
+      Array.from({ length: 8 }, (_, k) => `${CLASSES[k < 4 ? t : 3] ?? ""}/${k}.png`);
+    const vector = (sign: number): number[] => Array.from({ length: 8 }, (_, i) => (i % 2 === 0 ? sign : -sign));
+    const clusters = [
+      { name: "cluster 1", vector: vector(1), images: paths(0) },
+      { name: "cluster 2", vector: vector(-1), images: paths(2) },
+    ];
+    const file = write(at("clusters.json"), JSON.stringify({ channels: [{ channel: 4, clusters }] }));
+    const made = await unbraid(
+      ...["split", model, "--study", study, "--clusters", file, "--rule", "symmetric", "--rho", "0.5"],
+      ...["--force", "--out", at("clusters.onnx")],
+    );
+    expect(made.code).toBe(0);
+    const options = ["evaluate", at("clusters.onnx"), "--images", images, "--draws", "5"];
+    expect(await errorOf(...options)).toMatchObject({
+      code: "EVALUATE_CONCEPTS",
+      message: expect.stringContaining("4") as string,
+    });
+    expect(await errorOf(...options, "--clusters", file)).toMatchObject({ code: "OPTION_MISSING" });
+    const ran = await unbraid(...options, "--clusters", file, "--study", study, "--json", ...adapter);
+    const document = jsonOf<Document>(ran);
+    // Both clusters hold four images of the last class, which count once.
+    expect(document.images.concepts).toBe(12);
+    expect(document.channels).toMatchObject([
+      {
+        ...{ channel: 4, concepts: ["cluster 1", "cluster 2"], classes: [] },
+        fractions: [{ images: 8 }, { images: 8 }],
+        random_filters: { arvs: "images" },
+        reproducibility: { from: "images" },
+      },
+    ]);
+  });
+
   test("refuses a study of another model", async () => {
     const other = writeClassifier(at("other.onnx"), 50);
     await unbraid("study", other, "--images", images, "--layer", "body.conv", "--out", at("other.study"), ...adapter);

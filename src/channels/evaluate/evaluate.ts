@@ -10,7 +10,7 @@ import type { Random } from "../random.ts";
 import type { Ablation } from "./ablation.ts";
 import type { SplitChannel } from "./channel.ts";
 import { density, type Density } from "./density.ts";
-import { fractions, type Activations, type Fractions } from "./fractions.ts";
+import { fractions, residuals, type Activations, type Fractions } from "./fractions.ts";
 import { filterRule, randomFilter, type Draw } from "./nulls.ts";
 import type { Observations, ObservedImage } from "./observe.ts";
 import { imageHalvings, meanOf, reproducibility, studyHalvings, type Reproducibility } from "./reproducibility.ts";
@@ -200,8 +200,7 @@ class ChannelWork {
 
   #densities(concept: string, id: number): ConceptDensity[] {
     const { original, parts } = this.#activations(this.#images.of(id));
-    const residual = original.map((z, i) => parts.reduce((sum, part) => sum + (part[i] ?? NaN), 0) - z);
-    return [original, ...parts, residual].map((values, k): ConceptDensity => {
+    return [original, ...parts, residuals({ original, parts })].map((values, k): ConceptDensity => {
       const of = k === 0 ? "original" : k > parts.length ? "residual" : `part ${k}`;
       return { concept, of, ...density(values) };
     });

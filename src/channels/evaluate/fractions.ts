@@ -42,7 +42,7 @@ export function fractions({ original, parts }: Activations, options: BootstrapOp
     parts.every((part) => part.length === n),
     "a value of each part on each image",
   );
-  const residual = original.map((z, i) => parts.reduce((s, part) => s + (part[i] ?? NaN), 0) - z);
+  const residual = residuals({ original, parts });
   const scale = Math.sqrt(mean(original.map((z) => z * z)));
   const near = original.filter((z) => Math.abs(z) <= NEAR_ZERO * scale).length;
   return {
@@ -50,6 +50,18 @@ export function fractions({ original, parts }: Activations, options: BootstrapOp
     residual: fraction(residual, original, options),
     near_zero: proportion(near, n),
   };
+}
+
+/** What parts that add up rightly leave by rounding counts as nothing. */
+const ROUNDING = 1e-9;
+
+/** [n] what the parts hold too often: their sum less the original. */
+export function residuals({ original, parts }: Activations): number[] {
+  return original.map((z, i) => {
+    const held = parts.map((part) => part[i] ?? NaN);
+    const rest = sum(held) - z;
+    return Math.abs(rest) <= ROUNDING * (Math.abs(z) + sum(held.map(Math.abs))) ? 0 : rest;
+  });
 }
 
 function fraction(over: readonly number[], under: readonly number[], options: BootstrapOptions): Fraction {

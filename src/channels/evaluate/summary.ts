@@ -7,7 +7,9 @@ import type { Contrast, NullComparison } from "./separation.ts";
 export const showFigure = ({ value, low, high }: Figure, digits = 2): string =>
   `${show(value, digits)} [${show(low, digits)}, ${show(high, digits)}]`;
 
-const show = (x: number, digits: number): string => (Number.isFinite(x) ? x.toFixed(digits) : "?");
+/** Never -0.00. */
+export const show = (x: number, digits: number): string =>
+  Number.isFinite(x) ? x.toFixed(digits).replace(/^-(0\.?0*)$/, "$1") : "?";
 
 type Figures = Omit<ChannelEvaluation, "summary">;
 

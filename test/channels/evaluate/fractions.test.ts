@@ -1,6 +1,6 @@
 /** Fractions of a channel's activation by hand. */
 import { expect, test } from "vitest";
-import { fractions } from "../../../src/channels/evaluate/fractions.ts";
+import { fractions, residuals } from "../../../src/channels/evaluate/fractions.ts";
 import { Random } from "../../../src/channels/random.ts";
 
 const random = () => new Random(3);
@@ -41,6 +41,15 @@ test("a denominator near zero is counted, and hardly moves what is reported", ()
   expect(parts[0]?.mean_of_ratios.value).toBeGreaterThan(1000); // the original's: one image decides
   expect(parts[0]?.median.value).toBe(0.5);
   expect(parts[0]?.ratio_of_sums.value).toBeCloseTo(20 / 30.001, 12);
+});
+
+test("what rounding leaves of parts that add up is no residual", () => {
+  const parts = [
+    [0.1, 0.7],
+    [0.2, 0.1],
+  ];
+  expect(residuals({ original: [0.3, 0.8], parts })).toEqual([0, 0]);
+  expect(residuals({ original: [0.25, 0.8], parts })[0]).toBeCloseTo(0.05, 14);
 });
 
 test("without images there is nothing to report", () => {
