@@ -184,7 +184,7 @@ describe.skipIf(testAdapters.length === 0)("split", () => {
       [1, 2, 0],
       [1, 3],
     ]);
-    const list = ["0", "1", "2", "3", "4", "5"].flatMap((c) => [`${c},0,1,0.4`]);
+    const list = ["0", "1", "2", "3", "4", "5"].map((c) => `${c},0,2,0.4`);
     write(pairs, ["channel,class1,class2,cosine_similarity", ...list, ""].join("\n"));
     const all = await split("all.onnx", "--pairs", pairs, ...images, "--rho", "0.5", "--force");
     const passed = all.parts.filter((p) => p.guards?.passed === true).map((p) => p.channel);
