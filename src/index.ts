@@ -130,6 +130,8 @@ export {
 export type { Significance } from "./channels/calibrate.ts";
 export { findPairs, type Decision, type Findings, type FindOptions, type Pair } from "./channels/find.ts";
 export { pairsCsv, type LayerFindings } from "./channels/pairs-csv.ts";
+export { clusterChannel, type ChannelClusters, type ImageCluster } from "./channels/clusters.ts";
+export { TopImages, type RelevanceBatch, type TopImage } from "./channels/top-images.ts";
 export { splitWeights, type Parts } from "./channels/parts.ts";
 export { ResponsePass, type ResponseOptions } from "./channels/responses.ts";
 export { chooseOfficialRho, chooseRho, RHOS, threeFolds, type Folds, type RhoChoice } from "./channels/rho.ts";
