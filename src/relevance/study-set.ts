@@ -56,14 +56,19 @@ const MOST_BYTES = 2 ** 32 - 2 ** 20;
 export function createSet(common: CommonMeta, layers: readonly StudyLayer[]): StudySet {
   invariant(new Set(layers.map((layer) => layer.output)).size === layers.length, "each layer once");
   const studies = layers.map((layer) => createStudy({ ...common, layer }));
-  const bytes = studies.reduce((sum, { meta }) => sum + expectedBytes(meta), 0);
+  const bytesIn = (folds: number): number =>
+    studies.reduce((sum, { meta }) => sum + expectedBytes({ ...meta, folds }), 0);
+  const bytes = bytesIn(common.folds);
   if (bytes > MOST_BYTES) {
+    const fits = Array.from({ length: common.folds }, (_, k) => k + 1).findLast(
+      (folds) => bytesIn(folds) <= MOST_BYTES,
+    );
     const classes = common.images.perClass.filter((n) => n > 0).length;
     throw new UnbraidError(
       "usage",
       "STUDY_TOO_LARGE",
       `A study of ${layers.length} layer${layers.length === 1 ? "" : "s"}, ${classes} classes and ${common.folds} folds takes ${(bytes / 1e9).toPrecision(3)} GB; the most is ${(MOST_BYTES / 1e9).toPrecision(3)} GB.`,
-      "Pass a smaller --folds, or study fewer layers at a time.",
+      fits === undefined ? "Study fewer layers at a time." : `Pass --folds ${fits}, or study fewer layers at a time.`,
     );
   }
   return { studies };

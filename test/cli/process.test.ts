@@ -53,7 +53,7 @@ describe("as a process", () => {
 describe.skipIf(testAdapters.length === 0)("with an adapter", () => {
   const adapter = ["--adapter", testAdapters[0] ?? ""];
   const studyTo = (out: string): string[] => [
-    ...["study", model, "--images", images, "--layer", "body.conv", "--out", out, "--batch", "1"],
+    ...["study", model, "--images", images, "--layer", "all", "--out", out, "--batch", "1"],
     ...adapter,
   ];
 

@@ -86,8 +86,12 @@ describe("a set of studies", () => {
       weights: new Float32Array(2 ** 22),
       sign: Int8Array.of(1, 1),
     });
+    // 2^22 tap sums of 17 bytes for each of three classes: 214 MB a fold.
     const make = (folds: number): StudySet => createSet({ ...common, images, folds }, [weightsOf(wide)]);
     expect(make(1).studies.length).toBe(1);
+    expect(() => make(64)).toThrow(
+      expect.objectContaining({ remedy: "Pass --folds 19, or study fewer layers at a time." }),
+    );
     expect(() => make(64)).toThrow(
       refusal("STUDY_TOO_LARGE", expect.stringMatching(/1 layer, 3 classes and 64 folds takes 13\.7 GB/)),
     );
