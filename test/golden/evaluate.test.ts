@@ -107,8 +107,8 @@ onAdapters(
           ...{ concepts: load(CLASSES), sample: load([0]) },
         });
         const options = { random: new Random(1), tau: 0.03, filters: 2, resamples: 10 };
-        const [evaluated] = evaluateSplit([channel], [draws], observed, options).channels;
-        const { fractions, separation, ablation } = must(evaluated, "channel");
+        const { channels } = await evaluateSplit([channel], [draws], observed, options);
+        const { fractions, separation, ablation } = must(channels[0], "channel");
         // Six decimals of the reference; activations and logits in float32 through 26 layers are good to about 1e-6.
         const near = (value: number | undefined, expected: number | undefined) => {
           expect(Math.abs((value ?? NaN) - (expected ?? NaN))).toBeLessThan(5e-6);

@@ -4,10 +4,11 @@
  * Beside each part stand parts of the same size whose inputs were drawn at random, and the whole channel.
  */
 import { must } from "../../errors.ts";
-import { bootstrapMean, mean, type BootstrapOptions, type Figure } from "../statistics.ts";
+import { mean, type BootstrapOptions, type Figure } from "../statistics.ts";
 import type { SplitChannel } from "./channel.ts";
 import { drawRows, type Draw } from "./nulls.ts";
 import type { EvaluationPass, Responses } from "./pass.ts";
+import { bootstrapAll, weightedMean } from "./resample.ts";
 
 /** A change, the same for random parts of that size (mean over draws), and the difference of the two. */
 export interface Effect {
@@ -105,7 +106,7 @@ export class AblationTally {
     });
   }
 
-  /** Logits with the response of row `r` taken out of the channel. */
+  /** Logits with the response of row `r` taken out of the channel, for the time of the run. */
   async #without(
     pass: EvaluationPass,
     { z, maps, others }: Responses,
@@ -115,18 +116,23 @@ export class AblationTally {
     const { positions: p, channels } = pass;
     const rows = maps.length / (batch * p);
     const { channel } = this.#channel;
-    const edited = z.slice();
+    const at = (i: number): number => (i * channels + channel) * p;
+    const kept = Array.from({ length: batch }, (_, i) => z.slice(at(i), at(i) + p));
     for (let i = 0; i < batch; i++)
-      for (let q = 0; q < p; q++) {
-        const at = (i * channels + channel) * p + q;
-        edited[at] = (edited[at] ?? 0) - (maps[(i * rows + r) * p + q] ?? 0);
-      }
-    return pass.logits(edited, others);
+      for (let q = 0; q < p; q++) z[at(i) + q] = (z[at(i) + q] ?? 0) - (maps[(i * rows + r) * p + q] ?? 0);
+    // The values are on their way to the device when `logits` returns: z is this pass's own until then.
+    const logits = await pass.logits(z, others);
+    kept.forEach((plane, i) => {
+      z.set(plane, at(i));
+    });
+    return logits;
   }
 
   result(options: BootstrapOptions): Ablation {
     const { ids, parts } = this.#channel;
-    const figure = (values: readonly number[]): Figure => bootstrapMean(values, options);
+    const figures = (...lists: number[][]): Figure[] =>
+      bootstrapAll(lists[0]?.length ?? 0, lists.map(weightedMean), options);
+    const figure = (values: number[]): Figure => must(figures(values)[0], "figure");
     const right = (o: Observed, row: number): number => Number(o.after[row] === true) - Number(o.before);
     const randomRows = (k: number): number[] =>
       Array.from({ length: this.#draws }, (_, d) => 1 + parts.length * (1 + d) + k);
@@ -134,7 +140,8 @@ export class AblationTally {
       const change = images.map((o) => of(o, 1 + k));
       const random = images.map((o) => mean(randomRows(k).map((row) => of(o, row))));
       const difference = change.map((c, i) => c - must(random[i], "change"));
-      return { change: figure(change), random: figure(random), difference: figure(difference) };
+      const [of1, of2, of3] = figures(change, random, difference);
+      return { change: must(of1, "figure"), random: must(of2, "figure"), difference: must(of3, "figure") };
     };
     const change = (o: Observed, row: number): number => o.changes[row] ?? NaN;
     const ofConcept = (id: number): Observed[] => this.#concepts.filter((o) => o.ids.includes(id));

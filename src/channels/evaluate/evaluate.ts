@@ -30,6 +30,9 @@ export interface EvaluationOptions {
   readonly filters?: number;
   /** Bootstrap resamples; 1000 unless given. */
   readonly resamples?: number;
+  /** Told how many channels are done. */
+  readonly onProgress?: (channels: number) => void;
+  readonly signal?: AbortSignal;
 }
 
 export interface ConceptFractions extends Fractions {
@@ -92,24 +95,27 @@ const HALVINGS = 20;
 
 /**
  * @param draws [split channels][draws of random parts], the first of which were ablated
- * @throws UnbraidError EVALUATE_IMAGES for a concept without an image
+ * @throws UnbraidError EVALUATE_IMAGES for a concept without an image; what the signal throws
  */
-export function evaluateSplit(
+export async function evaluateSplit(
   channels: readonly SplitChannel[],
   draws: readonly (readonly Draw[])[],
   observed: Observations,
   options: EvaluationOptions,
-): Evaluation {
+): Promise<Evaluation> {
+  for (const channel of channels) checkImages(channel, observed.concepts);
   const activations: (readonly Activations[])[] = [];
-  const evaluated = channels.map((channel, c) => {
-    checkImages(channel, observed.concepts);
-    const one = new ChannelWork(channel, must(draws[c], "draws"), observed, c, {
-      ...options,
-      random: options.random.fork(),
-    });
+  const evaluated: ChannelEvaluation[] = [];
+  for (const [c, channel] of channels.entries()) {
+    // Bootstraps take a second or so a channel: whoever wants to stop must be heard in between.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    options.signal?.throwIfAborted();
+    const own = { ...options, random: options.random.fork() };
+    const one = new ChannelWork(channel, must(draws[c], "draws"), observed, c, own);
     activations.push(one.activations);
-    return one.result();
-  });
+    evaluated.push(one.result());
+    options.onProgress?.(c + 1);
+  }
   return { channels: evaluated, pooled: pool(activations, options) };
 }
 

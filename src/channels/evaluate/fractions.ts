@@ -4,7 +4,8 @@
  * zero throws to any size (-700 and 900 were seen); here stand ratios of sums and medians, and its mean for comparison.
  */
 import { invariant } from "../../errors.ts";
-import { bootstrap, mean, median, proportion, sum, type BootstrapOptions, type Figure } from "../statistics.ts";
+import { mean, proportion, sum, type BootstrapOptions, type Figure } from "../statistics.ts";
+import { bootstrapAll, weightedMean, weightedMedian, weightedSum, type WeightedStatistic } from "./resample.ts";
 
 /** A denominator is near zero below this share of the root mean square of all of them. */
 export const NEAR_ZERO = 0.1;
@@ -66,13 +67,12 @@ export function residuals({ original, parts }: Activations): number[] {
 
 function fraction(over: readonly number[], under: readonly number[], options: BootstrapOptions): Fraction {
   const ratios = over.map((q, i) => q / (under[i] ?? NaN));
-  const of = (statistic: (units: Uint32Array) => number): Figure =>
-    bootstrap([over.length], ([units = new Uint32Array(0)]) => statistic(units), options);
-  const at = (values: readonly number[], units: Uint32Array): Float64Array =>
-    Float64Array.from(units, (i) => values[i] ?? NaN);
-  return {
-    ratio_of_sums: of((units) => sum(at(over, units)) / sum(at(under, units))),
-    median: of((units) => median(at(ratios, units))),
-    mean_of_ratios: of((units) => mean(at(ratios, units))),
-  };
+  const statistics: WeightedStatistic[] = [
+    (times) => weightedSum(over, times) / weightedSum(under, times),
+    weightedMedian(ratios),
+    weightedMean(ratios),
+  ];
+  const [ratio_of_sums, median, mean_of_ratios] = bootstrapAll(over.length, statistics, options);
+  invariant(ratio_of_sums !== undefined && median !== undefined && mean_of_ratios !== undefined, "three figures");
+  return { ratio_of_sums, median, mean_of_ratios };
 }

@@ -2,7 +2,7 @@
  * How well a part tells its class from others, beside its nulls (METHOD.md C, "Separation is not evidence either"). The
  * statistic is the AUROC of the part's sum over positions; what is reported is its difference to each null's mean.
  */
-import { auroc, mean, permutationP, quantileOfSorted, type Figure } from "../statistics.ts";
+import { auroc, mean, permutationP, quantileOfSorted, ranks, type Figure } from "../statistics.ts";
 import type { Random } from "../random.ts";
 
 /** A null: its draws' AUROCs, the difference to their mean, and how often a draw does as well. */
@@ -89,11 +89,12 @@ function permuted(
   own: Figure,
   { random, permutations = 1000 }: ContrastOptions,
 ): NullComparison {
-  const all = Float64Array.from([...positives, ...negatives]);
+  const m = positives.length;
+  const rank = ranks([...positives, ...negatives]);
   const areas = Float64Array.from({ length: permutations }, () => {
-    const order = random.permutation(all.length);
-    const drawn = Float64Array.from(order, (i) => all[i] ?? NaN);
-    return auroc(drawn.subarray(0, positives.length), drawn.subarray(positives.length));
+    let sum = 0;
+    for (const i of random.permutation(rank.length).subarray(0, m)) sum += rank[i] ?? NaN;
+    return (sum - (m * (m + 1)) / 2) / (m * negatives.length);
   });
   const less = (x: number): number => x - 0.5;
   return {

@@ -119,10 +119,14 @@ async function run(context: Context): Promise<undefined> {
   const observed = await observeImages(context, opened, record, {
     ...{ root, chosen, clusters, network, split, draws, settings },
   });
-  context.signal.throwIfAborted();
-  const found = evaluateSplit(split.channels, draws, observed, {
+  const progress = new Progress(out, "channels", split.channels.length);
+  const found = await evaluateSplit(split.channels, draws, observed, {
     ...{ random, tau: settings.tau, official: settings.official, filters: settings.draws },
     ...(study === undefined ? {} : { study }),
+    onProgress: (done) => {
+      progress.update(done);
+    },
+    signal: context.signal,
   });
   const json = {
     layer: record.layer,

@@ -38,8 +38,11 @@ onAdapters("evaluate", (gpu) => {
     });
     expect([observed.concepts.length, observed.sample.length]).toEqual([24, 24]);
     const options = { tau: 0.03, filters: 20, resamples: 200 };
-    const { channels, pooled } = evaluateSplit([channel], [draws], observed, { ...options, random: new Random(1) });
-    const again = evaluateSplit([channel], [draws], observed, { ...options, random: new Random(1) });
+    const { channels, pooled } = await evaluateSplit([channel], [draws], observed, {
+      ...options,
+      random: new Random(1),
+    });
+    const again = await evaluateSplit([channel], [draws], observed, { ...options, random: new Random(1) });
     expect(again).toEqual({ channels, pooled });
     const found = must(channels[0], "channel");
 
@@ -96,7 +99,7 @@ onAdapters("evaluate", (gpu) => {
       sample: knownBatches([]),
     });
     expect(observed.ablations).toEqual([]);
-    expect(() => evaluateSplit([channel], [draws], observed, { tau: 0.03, random: new Random(1) })).toThrow(
+    await expect(evaluateSplit([channel], [draws], observed, { tau: 0.03, random: new Random(1) })).rejects.toThrow(
       expect.objectContaining({
         code: "EVALUATE_IMAGES",
         message: expect.stringContaining('"green"') as string,
