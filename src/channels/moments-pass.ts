@@ -16,7 +16,7 @@ export interface MomentPassOptions {
   /** [channels, height, width] */
   readonly imageShape: readonly number[];
   readonly batch: number;
-  /** Groups of the layer. */
+  /** Groups of the layer; none where only tap sums are wanted. */
   readonly groups: readonly number[];
   /** What the patches of some images may take at a time; 32 MiB unless given. */
   readonly patchBytes?: number;
@@ -113,6 +113,7 @@ function extend(x: Extension, { layer, geometry: g, batch, groups, patchBytes = 
     });
   };
   for (const { group, images } of results) outer(sums, images, 0, 1, group);
+  if (groups.length === 0) return;
 
   const chunk = Math.max(1, Math.min(batch, Math.floor(patchBytes / (4 * positions * stride))));
   const patches = x.scratch(chunk * positions * stride);

@@ -1,0 +1,205 @@
+/**
+ * The additive split tuned on the layer itself. Sums of two of the layer's own channels are channels whose parts are known; on
+ * such plants the weights of several directions, and with them the scale, are fitted by least squares, and then used on
+ * any channel of the layer. Beyond METHOD.md B: its directions with two settings of their priors each, without what lies along
+ * w itself, and each also times how strongly the channel responds to its two classes. docs/evidence.md has what it gains.
+ */
+import { invariant, UnbraidError } from "../errors.ts";
+import { bySets, filterPrior, overAllImages, overConcepts, type UnitFilters } from "./additive-directions.ts";
+import type { AdditiveRequest } from "./additive.ts";
+import { addTo, dot, form, plus, scaled, times, type Vector } from "./linear-algebra.ts";
+import type { GroupMoments } from "./moments.ts";
+import type { Random } from "./random.ts";
+
+export interface TuningOptions {
+  readonly moments: GroupMoments;
+  readonly filters: UnitFilters;
+  /** [C/groups][D] the group's weights in the layer's orientation. */
+  readonly rows: readonly Vector[];
+  readonly taps: number;
+  readonly random: Random;
+  /** Plants to fit on; 160 unless given. */
+  readonly plants?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (share: number) => void;
+}
+
+/** What one plant adds to the normal equations. */
+interface Equations {
+  readonly members: readonly [number, number];
+  readonly gram: Float64Array;
+  readonly target: Float64Array;
+}
+
+const PRIORS = [
+  { all: { kappa: 10, lambda: 0.2, beta: 0 }, pair: 0.03 },
+  { all: { kappa: 3, lambda: 0.02, beta: 0 }, pair: 0.3 },
+] as const;
+/** Directions: two of each regression, one of sets; each as it is and times the channel's response to its classes. */
+const BASIS = 10;
+/** Added to the normal equations' diagonal, relative to its mean. */
+const RIDGE = 3e-3;
+
+/** Weights of the directions of a layer's group. */
+export class Tuning {
+  readonly #equations: readonly Equations[];
+
+  constructor(equations: readonly Equations[]) {
+    this.#equations = equations;
+  }
+
+  /** Plants that it was fitted on. */
+  get plants(): number {
+    return this.#equations.length;
+  }
+
+  /** @param exclude channels whose plants are left out: those that a plant under test is made of */
+  coefficients(exclude: readonly number[] = []): Float64Array {
+    const gram = new Float64Array(BASIS * BASIS);
+    const target = new Float64Array(BASIS);
+    for (const { members, ...equations } of this.#equations) {
+      if (members.some((c) => exclude.includes(c))) continue;
+      addTo(gram, 1, equations.gram);
+      addTo(target, 1, equations.target);
+    }
+    let trace = 0;
+    for (let i = 0; i < BASIS; i++) trace += gram[i * BASIS + i] ?? 0;
+    for (let i = 0; i < BASIS; i++)
+      gram[i * BASIS + i] = (gram[i * BASIS + i] ?? 0) + (RIDGE * trace) / BASIS + Number.MIN_VALUE;
+    return solveSmall(gram, target);
+  }
+}
+
+/** The class to which a filter responds most, of those whose moments are kept; undefined where there is none. */
+export function topClass(moments: GroupMoments, w: Vector): number | undefined {
+  let [top, most] = [-1, -Infinity];
+  moments.classMeans.forEach((m, t) => {
+    if ((moments.imagesOf[t] ?? 0) === 0) return;
+    const response = dot(w, m);
+    if (response > most) [top, most] = [t, response];
+  });
+  return top >= 0 && moments.hasClass(top) ? top : undefined;
+}
+
+/**
+ * Plants sums of two channels of different top classes and fits.
+ * @throws UnbraidError PLANT_CHANNELS where no two channels have different top classes
+ */
+export function tune(options: TuningOptions): Tuning {
+  const { moments, filters, rows, taps, random, signal, onProgress } = options;
+  const plants = options.plants ?? 160;
+  const channels = rows.flatMap((row, channel) => {
+    const variance = form(row, moments.imageMeans, row);
+    const top = topClass(moments, row);
+    return variance > 0 && top !== undefined ? [{ channel, top, unit: scaled(1 / Math.sqrt(variance), row) }] : [];
+  });
+  if (new Set(channels.map((c) => c.top)).size < 2)
+    throw new UnbraidError(
+      "input",
+      "PLANT_CHANNELS",
+      `Of ${rows.length} channels no two respond most to different classes, so no plant can be made.`,
+      "Give images of more classes, or choose a layer with more channels.",
+    );
+  const equations: Equations[] = [];
+  while (equations.length < plants) {
+    signal?.throwIfAborted();
+    onProgress?.(equations.length / plants);
+    const [a, b] = [channels[random.below(channels.length)], channels[random.below(channels.length)]];
+    if (a === undefined || b === undefined || a.top === b.top) continue;
+    const members = [a.channel, b.channel] as const;
+    const { vectors, size } = basis({
+      ...{ moments, filters, exclude: members, taps, sign: 1 },
+      ...{ weights: plus(a.unit, 1, b.unit), classes: [a.top, b.top] },
+    });
+    if (!(size > 0)) continue;
+    const truth = scaled(1 / (2 * size), plus(a.unit, -1, b.unit));
+    const images = vectors.map((v) => times(moments.imageMeans, v));
+    const weight = 1 / Math.max(form(truth, moments.imageMeans, truth), 1e-12);
+    const gram = Float64Array.from({ length: BASIS * BASIS }, (_, at) => {
+      const [x, y] = [vectors[Math.floor(at / BASIS)], images[at % BASIS]];
+      return x === undefined || y === undefined ? 0 : weight * dot(x, y);
+    });
+    equations.push({ members, gram, target: Float64Array.from(images, (x) => weight * dot(x, truth)) });
+  }
+  return new Tuning(equations);
+}
+
+export interface TunedSplit {
+  /** [2][D] rows in the file's orientation. */
+  readonly parts: readonly Float64Array[];
+  readonly e: Float64Array;
+}
+
+/**
+ * D1 = w/2 + e, D2 = w/2 - e for two concepts.
+ * @param coefficients of `Tuning`
+ */
+export function tunedSplit(request: AdditiveRequest, coefficients: Float64Array): TunedSplit {
+  const { vectors, size } = basis(request);
+  const e = new Float64Array(request.weights.length);
+  vectors.forEach((v, j) => {
+    addTo(e, (coefficients[j] ?? 0) * size * request.sign, v);
+  });
+  const half = Float64Array.from(request.weights, (w) => w / 2);
+  return { parts: [plus(half, 1, e), plus(half, -1, e)], e };
+}
+
+/** The directions for a channel of unit variance over images, and the size by which they are to be multiplied. */
+function basis(request: AdditiveRequest): { readonly vectors: readonly Vector[]; readonly size: number } {
+  const { moments, filters, exclude, classes, taps, sign } = request;
+  invariant(classes.length === 2, `${classes.length} concepts`);
+  const w = Float64Array.from(request.weights, (v) => v * sign);
+  const size = Math.sqrt(form(w, moments.imageMeans, w));
+  const power = form(w, moments.patches, w);
+  if (!(size > 0) || !(power > 0)) throw constant(classes);
+  const unit = scaled(1 / size, w);
+  const atUnitResponse = scaled(1 / Math.sqrt(power), w);
+  const prior = filterPrior(moments, filters, exclude);
+  const directions = [
+    ...PRIORS.map(({ all }) => overAllImages(moments, atUnitResponse, classes, prior, all).e),
+    ...PRIORS.map(({ pair }) => overConcepts(moments, atUnitResponse, classes, prior, pair).e),
+    bySets(moments, unit, classes, taps),
+  ].map((e) => e[0] ?? unit);
+  const image = times(moments.imageMeans, unit);
+  const apart = directions.map((e) => {
+    // Nothing tells which part is the larger one: of what lies along w both get the same.
+    const free = plus(e, -dot(e, image), unit);
+    const length = Math.sqrt(form(free, moments.imageMeans, free));
+    return length > 0 ? scaled(1 / length, free) : free;
+  });
+  const response = classes
+    .map((t) => dot(unit, moments.classMeans[t] ?? unit) - dot(unit, moments.mean))
+    .reduce((a, b) => a + b, 0);
+  return { vectors: [...apart, ...apart.map((v) => scaled(response, v))], size };
+}
+
+/** x of A x = b for A [n, n] symmetric and positive definite, by Cholesky's decomposition. */
+export function solveSmall(matrix: Float64Array, b: Float64Array): Float64Array {
+  const n = b.length;
+  const at = (m: Float64Array, i: number, j: number): number => m[i * n + j] ?? 0;
+  const lower = new Float64Array(n * n);
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j <= i; j++) {
+      let sum = at(matrix, i, j);
+      for (let k = 0; k < j; k++) sum -= at(lower, i, k) * at(lower, j, k);
+      lower[i * n + j] = i === j ? Math.sqrt(Math.max(sum, Number.MIN_VALUE)) : sum / at(lower, j, j);
+    }
+  const y = b.slice();
+  for (let i = 0; i < n; i++) {
+    for (let k = 0; k < i; k++) y[i] = (y[i] ?? 0) - at(lower, i, k) * (y[k] ?? 0);
+    y[i] = (y[i] ?? 0) / at(lower, i, i);
+  }
+  for (let i = n - 1; i >= 0; i--) {
+    for (let k = i + 1; k < n; k++) y[i] = (y[i] ?? 0) - at(lower, k, i) * (y[k] ?? 0);
+    y[i] = (y[i] ?? 0) / at(lower, i, i);
+  }
+  return y;
+}
+
+const constant = (classes: readonly number[]): UnbraidError =>
+  new UnbraidError(
+    "input",
+    "SPLIT_CONSTANT",
+    `The channel's response does not vary over the images (classes ${classes.join(", ")}), so there is nothing to divide.`,
+    "Choose another channel, or give more images.",
+  );
