@@ -12,7 +12,7 @@
 export { EXIT_CODES, UnbraidError, type ErrorKind } from "./errors.ts";
 
 // ONNX files: reading without loss, editing their own bytes.
-export { decodeModel } from "./onnx/decode.ts";
+export { decodeModel, externalLocations } from "./onnx/decode.ts";
 export { editModel, freshName, type ModelEdits, type NewNode, type NewTensor, type NodeRename } from "./onnx/edit.ts";
 export type {
   DataTypeName,
@@ -92,7 +92,7 @@ export { blurred, drawHeatFigure, heatScale, type HeatFigure, type HeatMap } fro
 
 // Studies: relevance, importance and average relevance vectors over many images.
 export { AverageRelevance, meanTapSums, relevanceVector, type ArvForm } from "./relevance/arv.ts";
-export { listDigest, type ListedImage } from "./relevance/digest.ts";
+export { hexDigest, listDigest, type ListedImage } from "./relevance/digest.ts";
 export { DEFAULT_FOLDS, evidenceFolds, foldOf, foldsOf, MAX_FOLDS, type EvidenceFolds } from "./relevance/folds.ts";
 export { addSet, assertSameSet, assertSameStudy, assertStudyMatches, mergeSets } from "./relevance/merge.ts";
 export {
@@ -152,6 +152,7 @@ export {
   studyItems,
   type SecondPassOptions,
 } from "./channels/second-pass.ts";
+export { splitLayers, type SplitLayer } from "./channels/split-layers.ts";
 export { splitRecords, type SplitPartRecord, type SplitRecord } from "./channels/split-record.ts";
 export {
   DEFAULT_RULE,
@@ -197,8 +198,9 @@ export { candidatePairs, classSimilarity, type Similarity } from "./channels/eva
 export { tailOf, type Tail } from "./channels/evaluate/tail.ts";
 export { verify, type SecondOpinion, type Verification, type VerifyOptions } from "./channels/verify.ts";
 
-// Preprocessing as torchvision does it, on pixels that are decoded already.
-export { preprocess, type PreprocessSpec, type RgbImage } from "./images/preprocess.ts";
+// Preprocessing as torchvision does it, on pixels that are decoded already; a browser's decoder.
+export { decodeImageInBrowser } from "./images/browser.ts";
+export { preprocess, resizedSize, type PreprocessSpec, type RgbImage } from "./images/preprocess.ts";
 export {
   mergePreprocess,
   parsePreprocess,
@@ -206,3 +208,7 @@ export {
   type PreprocessOptions,
   type PresetName,
 } from "./images/presets.ts";
+
+// The report: one HTML file, from numbers that any program may bring together.
+export { reportHtml } from "./report/html.ts";
+export type { ReportData } from "./report/data.ts";

@@ -2,8 +2,8 @@
  * The report: one HTML file that asks nothing of any server. What can stand still is written here; the figures that
  * answer to the reader (page/) are drawn by the script that the file carries, from the numbers that it carries.
  */
-import { sha256 } from "@noble/hashes/sha2";
 import { PAGE_SCRIPT, PAGE_STYLE } from "../page.generated.ts";
+import { digestOf } from "../relevance/digest.ts";
 import type { ReportChannel, ReportData } from "./data.ts";
 import { Html, markup, scriptJson } from "./escape.ts";
 import { gallerySection, inputsSection, mapSection, proofSection, tableSection } from "./sections.ts";
@@ -52,7 +52,7 @@ export function reportHtml(data: ReportData): string {
 
 const raw = (text: string): Html => new Html(text);
 
-const base64Digest = (text: string): string => btoa(String.fromCharCode(...sha256(new TextEncoder().encode(text))));
+const base64Digest = (text: string): string => btoa(String.fromCharCode(...digestOf(new TextEncoder().encode(text))));
 
 function contents(data: ReportData): Html[] {
   const entries = data.channels.map(({ channel }, k): [id: string, title: string] => [
