@@ -27,10 +27,11 @@ async function runBeside(
   extend: (x: Extension) => void,
   inputs: Readonly<Record<string, Float32Array | Uint32Array>>,
   results: readonly string[],
+  subgroups = gpu.subgroups,
 ): Promise<Map<string, Float32Array>> {
   using weights = new WeightStore(gpu);
   const empty = { ...graphOf([], [], []), inputs: [] };
-  const plan = makePlan(empty, { inputs: new Map(), outputs: [], extend }, gpu.subgroups);
+  const plan = makePlan(empty, { inputs: new Map(), outputs: [], extend }, subgroups);
   using executable = await Executable.make(gpu, plan, weights);
   executable.fill(-987654321);
   executable.run(new Map(Object.entries(inputs)));
@@ -42,10 +43,12 @@ interface ImportanceCase {
   readonly channels: number;
   readonly taus: readonly number[];
   readonly classes: readonly number[];
+  /** As of an adapter with such: workgroups are wider where subgroups are. */
+  readonly subgroups?: number;
 }
 
 /** What shaders/importance.wgsl finds, added up by class as a study does it; classes are numbered from 0. */
-async function importance(gpu: Gpu, { relevance, channels, taus, classes }: ImportanceCase) {
+async function importance(gpu: Gpu, { relevance, channels, taus, classes, subgroups }: ImportanceCase) {
   const batch = relevance.length / channels;
   const words = importanceWords(taus.length, channels);
   const got = await runBeside(
@@ -60,6 +63,7 @@ async function importance(gpu: Gpu, { relevance, channels, taus, classes }: Impo
     },
     { relevance },
     ["totals", "bits"],
+    subgroups,
   );
   const bits = new Uint32Array(must(got.get("bits"), "bits").buffer);
   const cells = 2 * taus.length * channels;
@@ -130,6 +134,8 @@ onAdapters("the pass of a study", (gpu) => {
     const classes = [2, 0, 2, 1, 1, 1, 0, 2, 3];
     const relevance = Float32Array.from(rows.flat());
     const { hits } = await importance(gpu(), { relevance, channels, taus, classes });
+    const wide = await importance(gpu(), { relevance, channels, taus, classes, subgroups: 32 });
+    expect(wide.hits).toEqual(hits);
     const cells = 2 * taus.length * channels;
     for (const cls of [0, 1, 2, 3]) {
       const expected = new Uint32Array(cells);
@@ -207,15 +213,19 @@ onAdapters("the pass of a study", (gpu) => {
     const [n = 0, channels = 0] = shape;
     const taps = layer.kernel[0] * layer.kernel[1];
     const output = shape.length === 3 ? o.slice(1) : o;
-    const got = await runBeside(
-      gpu(),
-      (e) => {
-        const target = e.result("sums", [n, channels, taps]);
-        tapSums(e, e.input("x", shape), target, layer, [n, 1, ...output]);
-      },
-      { x: Float32Array.from(x.data) },
-      ["sums"],
-    );
+    const summed = (subgroups: number) =>
+      runBeside(
+        gpu(),
+        (e) => {
+          const target = e.result("sums", [n, channels, taps]);
+          tapSums(e, e.input("x", shape), target, layer, [n, 1, ...output]);
+        },
+        { x: Float32Array.from(x.data) },
+        ["sums"],
+        subgroups,
+      );
+    const got = await summed(gpu().subgroups);
+    expect(await summed(32)).toEqual(got);
     // With one output channel each weight of a Conv meets just the elements that its tap sums.
     const square = shape.length === 3 ? [n, channels, 1, shape[2] ?? 0] : shape;
     const terms = convTerms(square, [1, channels, ...layer.kernel], { ...layer, strides: layer.strides });

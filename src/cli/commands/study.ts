@@ -12,7 +12,7 @@ import { RelevancePass } from "../../relevance/pass.ts";
 import { runStudy } from "../../relevance/run-study.ts";
 import { encodeStudy } from "../../relevance/study-file.ts";
 import { DEFAULT_FOLDS, foldsOf, MAX_FOLDS } from "../../relevance/folds.ts";
-import { createSet, firstOf, type CommonMeta, type StudySet } from "../../relevance/study-set.ts";
+import { createSet, expectedBytes, firstOf, type CommonMeta, type StudySet } from "../../relevance/study-set.ts";
 import { studyLayer } from "../../relevance/study-layer.ts";
 import { accumulatorBytes, imagesOf, isComplete, type Study } from "../../relevance/study.ts";
 import { usageError } from "../arguments.ts";
@@ -75,6 +75,9 @@ export const study: Command = {
   run,
 };
 
+/** Bytes of a study from which on they are said beforehand. */
+const MUCH = 2 ** 30;
+
 /** The GPU takes as many at once. */
 const MAX_TAUS = 32;
 
@@ -90,6 +93,8 @@ async function run(context: Context): Promise<undefined> {
   const { layers, name } = chooseLayers(out, network.shaped, network.classifier.logits, layerText);
   const common = await commonMeta(context, opened, network, root, list);
   const empty = createSet(common, layers.map(studyLayer));
+  const expected = empty.studies.reduce((bytes, { meta }) => bytes + expectedBytes(meta), 0);
+  if (expected > MUCH) out.note(`the study will take up to ${showBytes(expected)} of memory and disk`);
   const part = shardOf(args.text("shard"), list.items.length);
   const { result, start } = begin(context, path, empty, part);
   const save = (set: StudySet): void => {
