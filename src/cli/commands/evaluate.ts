@@ -1,4 +1,5 @@
 /** `unbraid evaluate`: whether the parts of a split model mean anything. */
+import { basename } from "node:path";
 import { evaluateSplit, type Evaluation } from "../../channels/evaluate/evaluate.ts";
 import { randomDraw, type Draw } from "../../channels/evaluate/nulls.ts";
 import { observe, planAblations, type Observations } from "../../channels/evaluate/observe.ts";
@@ -176,7 +177,7 @@ function similarityOf(
   { args, out }: Context,
   study: Study | undefined,
   { seed, tau }: Settings,
-): Similarity | undefined {
+): (Similarity & { readonly hierarchy: string }) | undefined {
   const path = args.text("hierarchy");
   if (study === undefined) {
     if (path === undefined) return undefined;
@@ -202,7 +203,7 @@ function similarityOf(
     out.warn(
       `the hierarchy lacks ${found.missing.length} classes, and ${found.left_out} pairs are left out: ${found.missing.join(", ")}`,
     );
-  return found;
+  return { hierarchy: path === undefined ? "WordNet" : basename(path), ...found };
 }
 
 interface Work {
