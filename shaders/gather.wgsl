@@ -81,3 +81,23 @@ fn gradient_search(
   }
   output[index] = sum;
 }
+
+// GatherND: the position that each tuple of indices stands for. input: tuples [count, size]; starts: the sizes of the
+// axes that they go through; each element of the batch has `picked` tuples.
+@compute @workgroup_size(64)
+fn positions(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = position(group, groups, lane);
+  if (index >= params.count) { return; }
+  var at = i32(index / params.picked);
+  for (var j = 0u; j < params.size; j++) {
+    let length = i32(starts[j]);
+    let i = i32(input[index * params.size + j]);
+    // Out of range reads the nearest, as in index_at.
+    at = at * length + clamp(select(i, i + length, i < 0), 0, length - 1);
+  }
+  output[index] = f32(at);
+}

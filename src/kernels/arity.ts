@@ -28,8 +28,8 @@ const ARITIES: readonly (readonly [string, ...Arity[]])[] = [
     from(0, 1, 1),
   ],
   [
-    "Add And CastLike Div Equal Expand Gather Greater GreaterOrEqual Less LessOrEqual MatMul Mul Or PRelu Pow Reshape " +
-      "Sub Tile Xor",
+    "Add And CastLike Div Equal Expand Gather GatherND Greater GreaterOrEqual Less LessOrEqual MatMul Mul Or PRelu Pow " +
+      "Reshape Sub Tile Xor",
     from(0, 2, 2),
   ],
   ["Concat Max Mean Min Sum", from(0, 1, Infinity)],

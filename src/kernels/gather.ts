@@ -88,6 +88,12 @@ function invert(list: readonly number[], size: number): { starts: number[]; orde
   return { starts, order: at.flat() };
 }
 
+/** @throws UnbraidError UNSUPPORTED_NODE where there are more indices or slices than float32 counts */
+export function checkCounts(node: GraphNode, { size, picked }: Pick<Picking, "size" | "picked">): void {
+  if (size <= MAX_INDEX && picked <= MAX_INDEX) return;
+  throw unsupported(node, `${picked} indices into an axis of ${size}: more than ${MAX_INDEX} of either are too many`);
+}
+
 function picking(node: GraphNode, inputs: readonly (ValueInfo | undefined)[]): Picking & { shape: number[] } {
   const data = requireInput(node, inputs, 0);
   const indices = requireInput(node, inputs, 1);
@@ -96,9 +102,7 @@ function picking(node: GraphNode, inputs: readonly (ValueInfo | undefined)[]): P
   const before = data.shape.slice(0, axis);
   const after = data.shape.slice(axis + 1);
   const picked = sizeOf(indices.shape);
-  if (size > MAX_INDEX || picked > MAX_INDEX) {
-    throw unsupported(node, `${picked} indices into an axis of ${size}: more than ${MAX_INDEX} of either are too many`);
-  }
+  checkCounts(node, { size, picked });
   const wrong = indices.value?.data.find((i) => !Number.isInteger(i) || i < -size || i >= size);
   if (wrong !== undefined) {
     throw modelError(node, "INDEX", `index ${wrong} is outside axis ${axis} of ${showShape(data.shape)}`);

@@ -5,6 +5,7 @@ import { checkArity } from "./arity.ts";
 import { batchNormalization } from "./batch-normalization.ts";
 import { binary } from "./binary.ts";
 import { convolution } from "./conv.ts";
+import { gatheringTuples } from "./gather-nd.ts";
 import { gathering } from "./gather.ts";
 import { globalPooling } from "./global-pooling.ts";
 import { lrn } from "./lrn.ts";
@@ -30,6 +31,7 @@ const modules: readonly Readonly<Record<string, Operator>>[] = [
   binary,
   convolution,
   gathering,
+  gatheringTuples,
   globalPooling,
   lrn,
   matrix,

@@ -330,6 +330,7 @@ export const gradientCases: readonly GradientCase[] = [
   moved("Split", [[2, 5]], [2, 2], move.splitPart(1, [2, 3], 0), [ints([2, 3])], { attributes: { axis: 1 } }),
   moved("Slice", [[5, 6]], [5, 3], move.slice(new Map([[1, [4, 2, 0]]])), [ints([4]), ints([-7]), ints([1]), ints([-2])]), // prettier-ignore
   moved("Gather", [[4, 3]], [3, 3], move.gather(0, 4, [2, 0, 2], 1), [ints([2, 0, -2])], { attributes: { axis: 0 } }),
+  moved("GatherND", [[3, 2, 3]], [2, 3], move.gatherNd([3, 2, 3], [2, 1, 2, -1], [2, 2], 0), [tensor([2, 2], [2, 1, 2, -1])]), // prettier-ignore
   moved("Expand", [[2, 1, 3]], [2, 4, 3], move.expand([2, 1, 3]), [ints([2, 4, 3])]),
   moved("Tile", [[2, 3]], [4, 6], move.tile([2, 3]), [ints([2, 2])]),
   moved("DepthToSpace", [[1, 8, 2, 3]], [1, 2, 4, 6], move.depthToSpace(2, "DCR", 8), [], { attributes: { blocksize: 2 } }), // prettier-ignore

@@ -39,6 +39,13 @@ const shapeCase = (
   rest: Pick<Case, "attributes" | "more" | "opset">,
 ): Case => ({ op, title, shapes: [from], outputs: [[to, reshaped(from, to)]], ...rest });
 
+const tupleCases = [
+  { title: "one axis, some twice", shape: [4, 3], tuples: [2, 0, -2], tupleShape: [3, 1], batch: 0, out: [3, 3] },
+  { title: "two axes", shape: [3, 2, 5], tuples: [2, 1, -3, -1, 2, 1], tupleShape: [3, 2], batch: 0, out: [3, 5] },
+  { title: "single elements", shape: [3, 4], tuples: [0, 3, 2, 1], tupleShape: [1, 2, 2], batch: 0, out: [1, 2] },
+  { title: "a batch", shape: [2, 3, 2], tuples: [1, 1, -1, 0], tupleShape: [2, 2, 1], batch: 1, out: [2, 2, 2] },
+];
+
 const cases: readonly Case[] = [
   shapeCase("Identity", "a tensor", [2, 3], [2, 3], {}),
   shapeCase("Reshape", "0 and -1", [2, 3, 4, 5], [2, 12, 5], { more: [ints([0, -1, 5])] }),
@@ -96,6 +103,11 @@ const cases: readonly Case[] = [
     return { op: "Gather", title: `axis ${axis}, two-dimensional indices, some twice`, attributes: { axis }, shapes: [shape], more: [{ type: "int64", shape: [3, 2], data: Float64Array.from(list) }], outputs: [[out, reference.gather(axis, shape[axis] ?? 0, list, 2)]] }; // prettier-ignore
   }),
   { op: "Gather", title: "one index takes the axis away", attributes: { axis: 1 }, shapes: [[2, 3, 4]], more: [{ type: "int64", shape: [], data: Float64Array.of(-1) }], outputs: [[[2, 4], reference.gather(1, 3, [-1], 0)]] }, // prettier-ignore
+
+  ...tupleCases.map(({ title, shape, tuples, tupleShape, batch, out }): Case => {
+    const more = [{ type: "int64", shape: tupleShape, data: Float64Array.from(tuples) } as const];
+    return { op: "GatherND", title, attributes: { batch_dims: batch }, shapes: [shape], more, outputs: [[out, reference.gatherNd(shape, tuples, tupleShape, batch)]] }; // prettier-ignore
+  }),
 
   ...["constant", "reflect", "edge", "wrap"].flatMap((mode): Case[] => {
     const [before, after] = [[0, 0, 2, 1], [0, 0, 1, 3]]; // prettier-ignore
@@ -198,6 +210,23 @@ onAdapters("operators that move elements", (gpu) => {
       opset: 13,
       attributes: { axis: 1 },
       inputs: [data, ints(list)],
+      gradient: { seed, wrt: [0] },
+    });
+    expect(Array.from(got.outputs[0]?.data ?? [])).toEqual(expected(c, 0, [data]));
+    const { sum, bound } = expectedGradient(c, 0, [data], seed);
+    expectWithin(got.gradients.get(0)?.data ?? [], sum, (i) => bound[i] ?? 0);
+  });
+
+  test.each(tupleCases)("GatherND by indices that were computed: $title", async (t) => {
+    const data = randomTensor(t.shape, 1);
+    const rule = reference.gatherNd(t.shape, t.tuples, t.tupleShape, t.batch);
+    const c: Case = { title: "", op: "GatherND", shapes: [t.shape], outputs: [[t.out, rule]] };
+    const seed = Float32Array.from(randomTensor([sizeOf(t.out)], 2).data);
+    const got = await runOperator(gpu(), {
+      opType: "GatherND",
+      opset: 13,
+      attributes: { batch_dims: t.batch },
+      inputs: [data, { type: "int64", shape: t.tupleShape, data: Float64Array.from(t.tuples) }],
       gradient: { seed, wrt: [0] },
     });
     expect(Array.from(got.outputs[0]?.data ?? [])).toEqual(expected(c, 0, [data]));
@@ -373,6 +402,9 @@ describe("what is refused, with the numbers", () => {
     ["Split", "unequal parts", () => infer("Split", [x], { axis: 1 }, 13, 2), /axis of 3 cannot be cut into 2/],
     ["Slice", "step 0", () => infer("Slice", [x, ints([0]), ints([1]), ints([0]), ints([0])]), /step of axis 0 is 0/],
     ["Gather", "an index outside", () => infer("Gather", [x, ints([3])], { axis: 1 }), /index 3 is outside axis 1 of \[2,3,4\]/], // prettier-ignore
+    ["GatherND", "an index outside", () => infer("GatherND", [x, tensor([1, 2], [1, 3])]), /index 3 of tuple 0 is outside an axis of 3/], // prettier-ignore
+    ["GatherND", "tuples that are too long", () => infer("GatherND", [x, tensor([1, 4], [0, 0, 0, 0])]), /tuples of 4.*\[2,3,4\]/], // prettier-ignore
+    ["GatherND", "another batch", () => infer("GatherND", [x, tensor([1, 1], [0])], { batch_dims: 1 }), /differ in the first 1 sizes/], // prettier-ignore
     ["Pad", "too few pads", () => infer("Pad", [x, ints([1, 1])]), /must have 6 entries.*has 2/],
     ["Pad", "cropped below nothing", () => infer("Pad", [x, ints([-3, 0, 0, 0, 0, 0])]), /-1/],
     [

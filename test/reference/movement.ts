@@ -81,6 +81,19 @@ export const gather =
     return first([...out.slice(0, axis), which < 0 ? which + size : which, ...out.slice(axis + indexRank)]);
   };
 
+/** GatherND: `tuples` of `length` indices each, for data of `shape` whose first `batch` axes go along. */
+export const gatherNd =
+  (shape: Shape, tuples: readonly number[], tupleShape: Shape, batch: number): Rule =>
+  (out) => {
+    const length = get(tupleShape, tupleShape.length - 1);
+    const which = out.slice(0, tupleShape.length - 1);
+    const tuple = Array.from({ length }, (_, j) => {
+      const i = get(tuples, flat(tupleShape, [...which, j]));
+      return i < 0 ? i + get(shape, batch + j) : i;
+    });
+    return first([...out.slice(0, batch), ...tuple, ...out.slice(tupleShape.length - 1)]);
+  };
+
 /** Walks from the padded position back into the tensor, one reflection or turn at a time. */
 function inside(i: number, size: number, mode: string): number {
   let k = i;
