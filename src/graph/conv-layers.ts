@@ -5,7 +5,7 @@ import type { GraphNode, HostTensor, ShapedGraph } from "./graph.ts";
 import { nearest } from "./names.ts";
 
 export interface ConvLayer {
-  /** The shortest of the names that users may give. */
+  /** The first of the names that users may give that is this layer's alone. */
   readonly name: string;
   /** All of them: module path, weight's name with and without `.weight`, node name, output. */
   readonly names: readonly string[];
@@ -31,9 +31,19 @@ export interface ConvLayer {
   readonly why: string;
 }
 
-/** In the order of the graph. */
+/** In the order of the graph. Layers that share weights share names: each is shown by the first that is its own. */
 export function convLayers(graph: ShapedGraph): ConvLayer[] {
-  return graph.nodes.flatMap((node) => (node.opType === "Conv" ? [describe(graph, node)] : []));
+  const layers = graph.nodes.flatMap((node) => (node.opType === "Conv" ? [describe(graph, node)] : []));
+  const count = new Map<string, number>();
+  for (const name of layers.flatMap((l) => l.names)) count.set(name, (count.get(name) ?? 0) + 1);
+  const first = new Set<string>();
+  return layers.map((layer) => {
+    const path = modulePath(layer.node.name);
+    // A module path says where the layer is, also where the weights that others read too are called the same.
+    const name = path !== "" && !first.has(path) ? path : (layer.names.find((n) => count.get(n) === 1) ?? layer.name);
+    first.add(name);
+    return { ...layer, name };
+  });
 }
 
 /**
@@ -45,7 +55,8 @@ export function findLayer(graph: ShapedGraph, name: string): ConvLayer {
   const layers = convLayers(graph);
   const last = layers.at(-1);
   if (name === "last" && last !== undefined) return last;
-  const found = layers.filter((l) => l.names.includes(name));
+  const shown = layers.filter((l) => l.name === name);
+  const found = shown.length === 1 ? shown : layers.filter((l) => l.names.includes(name));
   const [first] = found;
   if (found.length > 1) {
     throw new UnbraidError(

@@ -84,6 +84,22 @@ test("every name of a layer finds it, the module path first", () => {
   expect(findLayer(network, "last").output).toBe("s3");
 });
 
+test("layers that share weights: the names that are shown are each layer's own, and find it", () => {
+  const twice = shaped(
+    [node("Conv", "/c2/Conv", ["image", "c2.weight"], "x"), node("Conv", "/c2_1/Conv", ["x", "c2.weight"], "y")],
+    { "c2.weight": randomTensor([8, 8, 1, 1], 1) },
+  );
+  const layers = convLayers(twice);
+  expect(layers.map((l) => l.name)).toEqual(["c2", "c2_1"]);
+  for (const layer of layers) expect(findLayer(twice, layer.name).output).toBe(layer.output);
+  expect(refusal(() => findLayer(twice, "c2.weight")).code).toBe("LAYER_AMBIGUOUS");
+  const inOneModule = shaped(
+    [node("Conv", "/c2/Conv", ["image", "c2.weight"], "x"), node("Conv", "/c2/Conv_1", ["x", "c2.weight"], "y")],
+    { "c2.weight": randomTensor([8, 8, 1, 1], 1) },
+  );
+  expect(convLayers(inOneModule).map((l) => l.name)).toEqual(["c2", "/c2/Conv_1"]);
+});
+
 test("module paths of exporters' node names", () => {
   expect(modulePath("/conv1/Conv")).toBe("conv1");
   expect(modulePath("/features/features.0/features.0.1/Conv")).toBe("features.0.1");
@@ -139,6 +155,7 @@ test("names that are wrong: unknown with the nearest, not a Conv, ambiguous", ()
   });
   expect(refusal(() => findLayer(twice, "w"))).toMatchObject({ code: "LAYER_AMBIGUOUS" });
   expect(findLayer(twice, "b").output).toBe("y");
+  expect(convLayers(twice).map((l) => l.name)).toEqual(["a", "b"]);
   const none = shaped([node("Relu", "r", ["image"], "y")], {});
   expect(refusal(() => findLayer(none, "last")).code).toBe("LAYER_UNKNOWN");
 });
