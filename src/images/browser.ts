@@ -77,21 +77,21 @@ export async function decodeImageInBrowser(
   options: { readonly maxPixels?: number } = {},
 ): Promise<RgbImage> {
   const { maxPixels = MAX_PIXELS } = options;
-  const { createImageBitmap, OffscreenCanvas } = globalThis as unknown as Globals;
+  const browser = globalThis as unknown as Globals;
   let bitmap: Bitmap;
   try {
-    bitmap = await createImageBitmap(new Blob([withoutExif(bytes)]), STORED);
+    bitmap = await browser.createImageBitmap(new Blob([withoutExif(bytes)]), STORED);
   } catch (cause) {
     throw corrupt(name, cause);
   }
   try {
     const { width, height } = bitmap;
     if (width * height > maxPixels) throw tooLarge(name, width, height, maxPixels);
-    const drawing = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    const drawing = new browser.OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     if (drawing === null) throw corrupt(name, "the browser gives no canvas of its size");
     drawing.drawImage(bitmap, 0, 0);
     const { data } = drawing.getImageData(0, 0, width, height);
-    const samples = isOpaque(data) ? Uint8Array.from(data) : throughWebGl(OffscreenCanvas, bitmap, name);
+    const samples = isOpaque(data) ? Uint8Array.from(data) : throughWebGl(browser.OffscreenCanvas, bitmap, name);
     return { width, height, data: takeRgb(samples, 4, width * height, 0) };
   } finally {
     bitmap.close();

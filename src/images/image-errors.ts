@@ -39,7 +39,7 @@ export function corrupt(name: string, why: unknown): UnbraidError {
 }
 
 export function unknownFormat(name: string, bytes: Uint8Array): UnbraidError {
-  const head = Buffer.from(bytes.subarray(0, 8)).toString("hex");
+  const head = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
   return new UnbraidError(
     "input",
     "IMAGE_FORMAT",
