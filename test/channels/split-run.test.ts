@@ -1,5 +1,6 @@
 /** From pairs to splits on a small network: rho given, chosen as the original does, and chosen on held-out images. */
 import { expect, test } from "vitest";
+import { MomentPass } from "../../src/channels/moments-pass.ts";
 import { splitWeights } from "../../src/channels/parts.ts";
 import { ResponsePass } from "../../src/channels/responses.ts";
 import {
@@ -10,17 +11,19 @@ import {
   threeFolds,
   type Responses,
 } from "../../src/channels/rho.ts";
-import { setsFromStudy, sourceSets, type SetRule, type SourceSets } from "../../src/channels/sets.ts";
+import { setsFromStudy, sourceSets, type SourceSets } from "../../src/channels/sets.ts";
 import {
   planSplits,
   ROWS_AT_ONCE,
   type ClassImages,
   type PlannedSplit,
+  type SplitRule,
   type SplitTarget,
 } from "../../src/channels/split-run.ts";
 import { Session } from "../../src/engine/session.ts";
 import { must, UnbraidError } from "../../src/errors.ts";
-import { inputsOf, relevanceVector, weightsOf } from "../../src/relevance/arv.ts";
+import { inputsOf, meanTapSums, relevanceVector, weightsOf } from "../../src/relevance/arv.ts";
+import { evidenceFolds, foldsOf } from "../../src/relevance/folds.ts";
 import type { ImageBatch } from "../../src/relevance/run-study.ts";
 import { accumulate } from "../../src/relevance/accumulate.ts";
 import { createStudy, tapsOf, type Study } from "../../src/relevance/study.ts";
@@ -57,7 +60,7 @@ function tapSumsOf(image: Float32Array): Float32Array {
   return Float32Array.from(sums);
 }
 
-function makeStudy(sign: number): Study {
+function makeStudy(sign: number, folds = 1): Study {
   const total = PER_CLASS.reduce((a, b) => a + b, 0);
   const study = createStudy({
     model: { file: "net.onnx", sha256: "ab".repeat(32) },
@@ -67,14 +70,17 @@ function makeStudy(sign: number): Study {
     images: { digest: "cd".repeat(32), length: total, perClass: PER_CLASS },
     preprocess: "none",
     taus: [0.03],
-    folds: 1,
+    folds,
     settings: {},
   });
   const labels = PER_CLASS.flatMap((n, t) => new Array<number>(n).fill(t));
   const sums = PER_CLASS.flatMap((n, t) => Array.from({ length: n }, (_, i) => tapSumsOf(imageOf(t, i))));
   const tapSums = Float32Array.from(sums.flatMap((s) => Array.from(s)));
   const relevance = new Float32Array(total * CASE.channels).fill(1);
-  accumulate(study, { range: [0, total], labels, tapSums, importance: { relevance } });
+  accumulate(study, {
+    ...{ range: [0, total], labels, tapSums, importance: { relevance } },
+    folds: foldsOf(labels, folds),
+  });
   return study;
 }
 
@@ -140,12 +146,25 @@ onAdapters("planning splits", (gpu) => {
     });
   async function plan(
     targets: readonly SplitTarget[],
-    o: { rule?: SetRule; compat?: boolean; study?: Study } = {},
+    o: { rule?: SplitRule; compat?: boolean; study?: Study; rho?: number; studyImages?: boolean } = {},
   ): Promise<PlannedSplit[]> {
     using session = new Session(gpu(), network.graph);
     using pass = await open(session);
-    const { rule = "symmetric", compat = false } = o;
-    return await planSplits({ study: o.study ?? study, targets, rule, compat, secondPass: { pass, images } });
+    const { rule = "symmetric", compat = false, rho, studyImages = false } = o;
+    const { layer } = network;
+    const moments = {
+      layer,
+      open: (groups: readonly number[]) =>
+        MomentPass.open(session, {
+          ...{ layer, geometry, input: "x", imageShape: network.imageShape, batch: BATCH },
+          groups,
+        }),
+    };
+    return await planSplits({
+      ...{ study: o.study ?? study, targets, rule, compat },
+      ...(rho === undefined ? {} : { rho }),
+      secondPass: { pass, images, studyImages, moments },
+    });
   }
 
   test("as the original does: its ratio over all images", async () => {
@@ -207,6 +226,77 @@ onAdapters("planning splits", (gpu) => {
     const swapped = one?.sets.map((s) => ((s & 1) << 1) | (s >> 1));
     expect(other?.sets).toEqual(swapped);
     expect(other?.sets).not.toEqual(one?.sets);
+  });
+
+  test("with the study's own images its folds are the parts, and the first is not run again", async () => {
+    const folded = makeStudy(1, 5);
+    const target: SplitTarget = { channel: 2, classes: [1, 0] };
+    requested.length = 0;
+    const [got] = await plan([target], { study: folded, studyImages: true });
+    const { choose, report } = evidenceFolds(5);
+    const those = (t: number, of: readonly number[]) =>
+      `${t}: ${all(t)
+        .filter((i) => of.includes(i % 5))
+        .join()}`;
+    expect(requested.toSorted()).toEqual([0, 1].flatMap((t) => [those(t, choose), those(t, report)]).toSorted());
+    const arvs = [1, 0].map((t) => must(meanTapSums(folded, t, evidenceFolds(5).arv), "mean"));
+    const vectors = arvs.map((mean) => relevanceVector(folded.meta.layer, mean, 2, "oriented"));
+    const sets = RHOS.map((rho) => sourceSets(vectors, rho, "symmetric"));
+    const positions = (t: number) => all(t).filter((i) => choose.includes(i % 5));
+    const choice = chooseRho([1, 0].map((t) => responsesOf(folded, 2, sets, t, positions(t), 1)));
+    close(got?.choice?.scores, choice.scores);
+    expect(got?.heldOut?.images).toEqual([1, 0].map((t) => all(t).filter((i) => i % 5 === 4).length));
+  });
+
+  test("a given rho, and the sign rule, are held against their guards too, on the last part alone", async () => {
+    for (const o of [{ rho: 0.4 }, { rule: "sign" as const }]) {
+      requested.length = 0;
+      const [got] = await plan([{ channel: 2, classes: [1, 0, 2] }], o);
+      expect(requested.length).toBe(6); // the first part for relevance and the last, of three classes
+      expect(got?.choice).toBe(undefined);
+      expect(got?.rho).toBe(o.rho ?? null);
+      expect(got?.guards?.images).toEqual([1, 0, 2].map((t) => threeFolds(PER_CLASS[t] ?? 0).report.length));
+      expect(got?.guards?.activity.map((row) => row.length)).toEqual([3, 3, 3]);
+      expect(got?.guards?.k.filters.n).toBe(16);
+    }
+  });
+
+  test("three concepts: their order changes which part is whose, and nothing else", async () => {
+    const [one] = await plan([{ channel: 4, classes: [0, 1, 2] }]);
+    const [other] = await plan([{ channel: 4, classes: [2, 0, 1] }]);
+    expect(other?.rho).toBe(one?.rho);
+    expect(other?.choice).toEqual(one?.choice);
+    expect(other?.heldOut?.score).toBe(one?.heldOut?.score);
+    // Bit k of `other` is concept (k + 2) % 3 of `one`.
+    const turned = other?.sets.map((s) => ((s << 2) & 4) | (s >> 1));
+    expect(turned).toEqual(one?.sets);
+    expect(other?.guards?.standing).toEqual([2, 0, 1].map((k) => one?.guards?.standing[k]));
+  });
+
+  test.each([1, -1])("the additive rule: parts add up, and swap with the classes (orientation %i)", async (sign) => {
+    const oriented = makeStudy(sign);
+    const o = { rule: "additive" as const, study: oriented };
+    requested.length = 0;
+    const [got] = await plan([{ channel: 7, classes: [2, 0] }], o);
+    // All images of the class that is not split between, at once; of the others the last part apart, for the guards and after.
+    const parts = [0, 2].flatMap((t) => {
+      const { arv, choose, report } = threeFolds(PER_CLASS[t] ?? 0);
+      const first = [...arv, ...choose].sort((a, b) => a - b);
+      return [first, report, report].map((list) => `${t}: ${list.join()}`);
+    });
+    expect(requested.toSorted()).toEqual([`1: ${all(1).join()}`, ...parts].toSorted());
+    const weights = weightsOf(oriented.meta.layer, 7);
+    const rows = must(got?.parts, "parts");
+    weights.forEach((w, j) => {
+      // Sums of float64, whose last places are lost where the parts are larger than the weight.
+      const size = rows.reduce((s, row) => s + Math.abs(row[j] ?? NaN), 0);
+      expect(Math.abs(rows.reduce((s, row) => s + (row[j] ?? NaN), 0) - w)).toBeLessThanOrEqual(4 * 2 ** -52 * size);
+    });
+    expect(got).toMatchObject({ rho: null, rule: "additive", scale: 0.75, guards: { images: [3, 3] } });
+    expect(got?.sets.every((set) => set >= 1 && set <= 3)).toBe(true);
+    const [swapped] = await plan([{ channel: 7, classes: [0, 2] }], o);
+    expect(swapped?.parts).toEqual(rows.toReversed());
+    expect(swapped?.heldOut?.score).toBe(got?.heldOut?.score);
   });
 
   test("many targets at once, more than run together, are each what it is alone", async () => {
