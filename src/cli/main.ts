@@ -24,6 +24,11 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   split: async () => (await import("./commands/split.ts")).split,
   verify: async () => (await import("./commands/verify.ts")).verify,
   evaluate: async () => (await import("./commands/evaluate.ts")).evaluate,
+  plant: async () => (await import("./commands/plant.ts")).plant,
+  score: async () => (await import("./commands/score.ts")).score,
+  visualize: async () => (await import("./commands/visualize.ts")).visualize,
+  report: async () => (await import("./commands/report.ts")).report,
+  demo: async () => (await import("./commands/demo.ts")).demo,
 };
 
 /** 128 and the number of SIGPIPE: what a shell reports of a program whose reader has gone. */

@@ -58,7 +58,7 @@ export class LayerImages {
   }
 }
 
-export interface GatherOptions extends Pick<MomentOptions, "layer" | "positions" | "classes" | "kept"> {
+export interface GatherOptions extends Pick<MomentOptions, "layer" | "positions" | "classes" | "kept" | "memory"> {
   /** Opened for `groups`. */
   readonly pass: MomentPass;
   /** Groups whose moments are wanted; none for tap sums alone. */
