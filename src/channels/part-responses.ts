@@ -60,6 +60,7 @@ export async function respond(
       const count = batch.labels.length;
       const got = await pass.run(batch.tensor, count, packed);
       const width = got.sums.length / (2 * count);
+      checkFinite(got.sums, width, batch.items);
       for (let i = 0; i < count; i++)
         columns.forEach(({ positive, signed }, r) => {
           positive.push(must(got.sums[2 * (i * width + r)], "response"));
@@ -81,6 +82,19 @@ export async function respond(
     }
   }
   return found;
+}
+
+/** @throws UnbraidError NOT_FINITE naming the image */
+function checkFinite(sums: Float32Array, rows: number, items: readonly { readonly path: string }[]): void {
+  const at = sums.findIndex((v) => !Number.isFinite(v));
+  if (at < 0) return;
+  const image = Math.floor(at / (2 * rows));
+  throw new UnbraidError(
+    "model",
+    "NOT_FINITE",
+    `The layer's responses to ${items[image]?.path ?? `image ${image} of a batch`} hold ${String(sums[at])}.`,
+    "Check the model and the preprocessing (mean, std, value range): its activations overflow float32.",
+  );
 }
 
 interface Chunk {

@@ -314,6 +314,31 @@ onAdapters("planning splits", (gpu) => {
     for (const k of [0, 5, 8, 9, 12]) expect(together[k]).toEqual((await plan([must(targets[k], "target")]))[0]);
   });
 
+  test("an image whose responses are not finite is named", async () => {
+    using session = new Session(gpu(), network.graph);
+    using pass = await open(session);
+    const spoilt: ClassImages = {
+      count: (t) => images.count(t),
+      async *batches(concept, positions) {
+        for await (const batch of images.batches(concept, positions)) {
+          if (concept === 1) batch.tensor[batch.tensor.length - 1] = Infinity;
+          yield batch;
+        }
+      },
+    };
+    const targets = [{ channel: 4, classes: [0, 1] }];
+    const planned = planSplits({
+      study: makeStudy(1, 5),
+      targets,
+      rule: "symmetric",
+      secondPass: { pass, images: spoilt, studyImages: true },
+    });
+    await expect(planned).rejects.toMatchObject({
+      code: "NOT_FINITE",
+      message: expect.stringContaining("1/") as string,
+    });
+  });
+
   test("what cannot be chosen fails before an image is read", async () => {
     const error = (targets: readonly SplitTarget[]): Promise<unknown> =>
       plan(targets).then(
