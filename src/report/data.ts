@@ -56,15 +56,19 @@ export interface Gallery {
   /** What `value` is. */
   readonly measure: string;
   readonly items: readonly GalleryItem[];
+  /** 0 of the channel itself, 1, 2, ... of its parts. */
+  readonly part?: number;
 }
 
 /** What the page computes with: contributions of each input channel, from which any partition's responses follow. */
 export interface Interactive {
   /** [K] names of the concepts. */
   readonly concepts: readonly string[];
+  /** "symmetric" or "official" where there is a rho to move. */
+  readonly rule: string;
   /** Inputs of the channel: I / groups. */
   readonly inputs: number;
-  /** Base64 of little-endian float32 [K, inputs]: oriented average relevance vectors. */
+  /** Base64 of little-endian float64 [K, inputs]: the average relevance vectors that the split was made of, to the last bit. */
   readonly arvs: string;
   /** [n] concept (from 0) of each image. */
   readonly concept: readonly number[];
@@ -75,8 +79,12 @@ export interface Interactive {
    * output. Their sum over a part's inputs is the part's response, before bias.
    */
   readonly contributions: string;
-  /** What the split was made with: the slider begins there. */
-  readonly rho: number;
+  /** What the split was made with: the slider begins there. Absent where the rule knows none: then there is no slider. */
+  readonly rho?: number;
+  /** [inputs] bit masks of the concepts that each input serves in the file. Absent for parts of any weights. */
+  readonly sets?: readonly number[];
+  /** For those instead [K], each as `contributions`: what the inputs add to each part. */
+  readonly parts?: readonly string[];
   /** First input channel of the channel's group: what input 0 is called. */
   readonly firstInput: number;
 }
@@ -85,22 +93,42 @@ export interface ReportChannel {
   readonly channel: number;
   /** Why it is in the report: "strongest evidence", "chosen at random", ... */
   readonly why: string;
+  readonly concepts: readonly string[];
   /** One or two sentences of what was found. */
   readonly summary: string;
+  /** What evaluation says in words: what stands above its nulls and what does not. */
+  readonly points: readonly string[];
   readonly rule: string;
-  /** Absent for rules without sets, whose parts the slider cannot recompute. */
   readonly interactive?: Interactive;
   readonly tables: readonly Table[];
   readonly galleries: readonly Gallery[];
-  /** Pictures made by feature visualisation. */
-  readonly visualisations?: Gallery;
+  readonly visualised?: Visualised;
+}
+
+/** What feature visualisation made of a channel. */
+export interface Visualised {
+  /** The channel, then its parts. */
+  readonly rows: readonly {
+    /** "the channel", "part 1: panda", ... */
+    readonly name: string;
+    readonly pictures: readonly {
+      /** data: URI. */
+      readonly src: string;
+      readonly response: number;
+    }[];
+  }[];
+  /** How much each of these pictures excites each part, beside random parts. */
+  readonly matrix: Table;
 }
 
 export interface LayerMap {
   readonly layer: string;
   readonly channels: number;
+  /** Channels that are relevant for a class at all. */
+  readonly relevant?: number;
   readonly polysemantic: number;
-  /** What the null alone would give. */
+  readonly pairs?: number;
+  /** How many of the pairs are false, at most, in expectation; unknown where a fixed gamma decided. */
   readonly expected?: number;
 }
 
@@ -110,8 +138,9 @@ export interface ClassSimilarity {
   /** [cosine of ARVs, similarity of the classes] of every candidate pair. */
   readonly points: readonly (readonly [number, number])[];
   readonly spearman: Measure;
-  /** Mantel permutation test. */
+  /** Mantel permutation test: chance of so high a correlation, and the permutations' mean. */
   readonly p: number;
+  readonly nullMean?: number;
 }
 
 export interface ReportData {
@@ -132,6 +161,10 @@ export interface ReportData {
   readonly similarity?: ClassSimilarity;
   readonly channels: readonly ReportChannel[];
   readonly pictures: readonly Picture[];
+  /** Images that were looked at for the figures and galleries. */
+  readonly images?: number;
+  /** Pictures and heat maps for which the file had no room. */
+  readonly leftOut?: number;
   /** Credits for pictures, a line each. */
   readonly credits: readonly string[];
 }

@@ -6,7 +6,14 @@ import { PAGE_SCRIPT, PAGE_STYLE } from "../page.generated.ts";
 import { digestOf } from "../relevance/digest.ts";
 import type { ReportChannel, ReportData } from "./data.ts";
 import { Html, markup, scriptJson } from "./escape.ts";
-import { gallerySection, inputsSection, mapSection, proofSection, tableSection } from "./sections.ts";
+import {
+  gallerySection,
+  inputsSection,
+  mapSection,
+  proofSection,
+  tableSection,
+  visualisedSection,
+} from "./sections.ts";
 import { similaritySection } from "./similarity.ts";
 
 /** @returns the whole file as text */
@@ -82,6 +89,6 @@ function channelSection(data: ReportData, c: ReportChannel, k: number): Html {
     <h2 id="${id}-title">Channel ${c.channel} <span class="muted">of ${data.layer}: ${c.why}</span></h2>
     <p>${c.summary}</p>
     ${live} ${c.tables.map(tableSection)} ${c.galleries.map((g) => gallerySection(data, g))}
-    ${c.visualisations === undefined ? undefined : gallerySection(data, c.visualisations)}
+    ${c.visualised === undefined ? undefined : visualisedSection(c.visualised)}
   </section> `;
 }

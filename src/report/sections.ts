@@ -1,5 +1,5 @@
 /** The parts of the report that need no script: tables, galleries, the map of layers, the proof, the inputs. */
-import type { Crop, Gallery, GalleryItem, LayerMap, Picture, ReportData, Table } from "./data.ts";
+import type { Crop, Gallery, GalleryItem, LayerMap, Picture, ReportData, Table, Visualised } from "./data.ts";
 import { markup, imageUri, type Html } from "./escape.ts";
 import { showCell, showNumber } from "./numbers.ts";
 
@@ -58,6 +58,32 @@ export const gallerySection = (data: ReportData, { title, measure, items }: Gall
       ${items.map((item) => galleryItem(data, item, measure))}
     </ul>
   </figure> `;
+
+export const visualisedSection = ({ rows, matrix }: Visualised): Html =>
+  markup`<h3>Pictures that excite the channel and its parts most</h3>
+    <p class="note">
+      Made by gradient ascent from noise, each from another beginning; the numbers are mean responses over positions.
+    </p>
+    <div class="small">
+      ${rows.map(
+        ({ name, pictures }) =>
+          markup`<figure class="gallery">
+            <figcaption>${name}</figcaption>
+            <ul>
+              ${pictures.map(({ src, response }, k) => {
+                const uri = imageUri(src);
+                return uri === undefined
+                  ? undefined
+                  : markup`<li>
+                      <span class="window"><img class="whole" src="${uri}" alt="picture ${k + 1} made for ${name}, response ${showNumber(response)}" loading="lazy" /></span
+                      ><span class="under">${showNumber(response)}</span>
+                    </li> `;
+              })}
+            </ul>
+          </figure> `,
+      )}
+    </div>
+    ${matrix.rows.length > 0 && matrix.columns.length > 1 ? tableSection(matrix) : undefined}`;
 
 /** Zeros included: a layer without polysemantic channels is a finding too. */
 export function mapSection(map: readonly LayerMap[]): Html | undefined {

@@ -2,6 +2,7 @@
 import type { ReportData } from "../../src/report/data.ts";
 import { png } from "../images/support.ts";
 
+const doubles = (values: readonly number[]): string => Buffer.from(Float64Array.from(values).buffer).toString("base64");
 const floats = (values: readonly number[]): string => Buffer.from(Float32Array.from(values).buffer).toString("base64");
 
 export const CONCEPTS = ["panda", "rocket"] as const;
@@ -70,12 +71,15 @@ export async function sampleReport(name: string): Promise<ReportData> {
       {
         channel: 7,
         why: name,
+        concepts: [name, CONCEPTS[1]],
         summary: name,
+        points: [name],
         rule: "symmetric",
         interactive: {
           concepts: [name, CONCEPTS[1]],
+          rule: "symmetric",
           inputs: 4,
-          arvs: floats(ARVS.flat()),
+          arvs: doubles(ARVS.flat()),
           concept: [0, 0, 0, 1, 1, 1],
           picture: [0, 1, 2, 3, 4, 5],
           contributions: floats(CONTRIBUTIONS.flat()),

@@ -8,7 +8,7 @@ import type { StudyLayer } from "../../relevance/study.ts";
 import { Random } from "../random.ts";
 import { Canvas } from "./canvas.ts";
 import { FourierPlane } from "./fourier.ts";
-import { likenessGradients, responseGradient } from "./objective.ts";
+import { likenessGradients, meanPatch, responseGradient } from "./objective.ts";
 import { randomMovement, sample, sampleGradient, STILL, type Movement } from "./sampling.ts";
 
 /** How RGB between 0 and 1 becomes the network's input: (x - mean) / std, in the order of `channels`, rgb unless given. */
@@ -48,8 +48,10 @@ export interface AscentOptions {
 export interface Ascended {
   /** [rows][pictures] */
   readonly pictures: readonly (readonly RgbPicture[])[];
-  /** [rows][pictures] mean response over positions, without bias, at the last step. */
+  /** [rows][pictures] mean response over positions, without bias, of the pictures as they are. */
   readonly responses: readonly (readonly number[])[];
+  /** [rows][pictures][I, K] mean over positions of what each weight reads: the response of any row is its product with it. */
+  readonly patches: readonly (readonly Float64Array[])[];
 }
 
 const LEARNING_RATE = 0.15;
@@ -128,18 +130,20 @@ async function climb(
   }
   const still = climbers.map(() => STILL);
   const { layerInput } = await run(o, executable, climbers, still, view, new Float32Array(count * each));
-  const responses = o.rows.map((_, r) =>
-    Array.from({ length: o.pictures }, (_, k) => {
-      const at = (r * o.pictures + k) * each;
-      return must(objectives[r], "objective").reduce((sum, w, j) => sum + w * (layerInput[at + j] ?? 0), 0);
-    }),
-  );
+  const ofEach = <T>(of: (r: number, k: number) => T): T[][] =>
+    o.rows.map((_, r) => Array.from({ length: o.pictures }, (__, k) => of(r, k)));
+  const inputOf = (r: number, k: number): Float32Array => layerInput.subarray((r * o.pictures + k) * each);
+  const responses = ofEach((r, k) => {
+    const x = inputOf(r, k);
+    return must(objectives[r], "objective").reduce((sum, w, j) => sum + w * (x[j] ?? 0), 0);
+  });
+  const patches = ofEach((r, k) => meanPatch(inputOf(r, k), g, input, output));
   const pictures = o.rows.map((_, r) =>
     climbers
       .slice(r * o.pictures, (r + 1) * o.pictures)
       .map(({ canvas }) => toBytes(sample(canvas.draw(), size, STILL, view), view)),
   );
-  return { pictures, responses };
+  return { pictures, responses, patches };
 }
 
 /** [count, I, positions] what is asked of the layer's input: more response, less likeness. */

@@ -13,26 +13,48 @@ type Plane = readonly [number, number];
  * @returns [I, height, width]
  */
 export function responseGradient(row: Float32Array, g: StudyLayer, input: Plane, output: Plane): Float64Array {
-  const [height, width] = input;
   const taps = tapsOf(g);
-  const out = new Float64Array(g.inChannels * height * width);
+  const plane = input[0] * input[1];
+  const out = new Float64Array(g.inChannels * plane);
   const positions = output[0] * output[1];
-  for (let k = 0; k < taps; k++) {
+  eachRead(g, input, output, (k, at) => {
+    for (let i = 0; i < g.inChannels; i++)
+      out[i * plane + at] = (out[i * plane + at] ?? 0) + (row[i * taps + k] ?? 0) / positions;
+  });
+  return out;
+}
+
+/**
+ * What each weight reads, in the mean over output positions: the mean response of any row of weights is its product with it.
+ * @param x [I, height, width] the layer's input
+ * @returns [I, K]
+ */
+export function meanPatch(x: Float32Array, g: StudyLayer, input: Plane, output: Plane): Float64Array {
+  const taps = tapsOf(g);
+  const plane = input[0] * input[1];
+  const out = new Float64Array(g.inChannels * taps);
+  const positions = output[0] * output[1];
+  eachRead(g, input, output, (k, at) => {
+    for (let i = 0; i < g.inChannels; i++)
+      out[i * taps + k] = (out[i * taps + k] ?? 0) + (x[i * plane + at] ?? 0) / positions;
+  });
+  return out;
+}
+
+/** Every input position that some output position reads, and with which tap. */
+function eachRead(g: StudyLayer, input: Plane, output: Plane, visit: (tap: number, at: number) => void): void {
+  const [height, width] = input;
+  for (let k = 0; k < tapsOf(g); k++) {
     const [ky, kx] = [Math.floor(k / g.kernel[1]), k % g.kernel[1]];
     for (let oy = 0; oy < output[0]; oy++) {
       const y = oy * g.strides[0] + ky * g.dilations[0] - g.pads[0];
       if (y < 0 || y >= height) continue;
       for (let ox = 0; ox < output[1]; ox++) {
         const x = ox * g.strides[1] + kx * g.dilations[1] - g.pads[1];
-        if (x < 0 || x >= width) continue;
-        for (let i = 0; i < g.inChannels; i++) {
-          const at = (i * height + y) * width + x;
-          out[at] = (out[at] ?? 0) + (row[i * taps + k] ?? 0) / positions;
-        }
+        if (x >= 0 && x < width) visit(k, y * width + x);
       }
     }
   }
-  return out;
 }
 
 /**

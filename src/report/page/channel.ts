@@ -21,9 +21,10 @@ export function channelView(channel: number, data: Interactive, pictures: readon
       redraw();
     }),
   );
-  const rho = el("input", { type: "range", min: 0, max: 1, step: RHO_STEP, value: data.rho });
+  const own = data.rho ?? 1;
+  const rho = el("input", { type: "range", min: 0, max: 1, step: RHO_STEP, value: own });
   const readout = el("output", { "aria-live": "polite" });
-  const reset = el("button", { type: "button" }, `as in the file (${showNumber(data.rho)})`);
+  const reset = el("button", { type: "button" }, `as in the file (${showNumber(own)})`);
   const [thumbs, graphs, charts] = [
     el("div", { class: "pair" }),
     el("div", { class: "pair" }),
@@ -35,16 +36,16 @@ export function channelView(channel: number, data: Interactive, pictures: readon
     redraw();
   });
   reset.addEventListener("click", () => {
-    rho.value = String(data.rho);
+    rho.value = String(own);
     redraw();
   });
 
   function redraw(): void {
-    const value = Number(rho.value);
+    const value = model.movable ? Number(rho.value) : undefined;
     const sets = model.sets(value);
     const responses = model.responses(sets);
     const view: View = { model, pictures, channel, sets, responses, images };
-    readout.textContent = `rho ${showNumber(value)}: ${counts(model, sets)}`;
+    readout.textContent = `${value === undefined ? `rule ${data.rule}` : `rho ${showNumber(value)}`}: ${counts(model, sets)}`;
     thumbs.replaceChildren(...images.map((n, k) => thumbnail(model, pictures, n, k)));
     graphs.replaceChildren(networkFigure(view, false), networkFigure(view, true));
     charts.replaceChildren(
@@ -75,8 +76,9 @@ export function channelView(channel: number, data: Interactive, pictures: readon
       "div",
       { class: "controls" },
       ...selects,
-      el("label", {}, "rho: how unlike an input's contributions must be to serve one concept only", rho),
-      reset,
+      ...(model.movable
+        ? [el("label", {}, "rho: how unlike an input's contributions must be to serve one concept only", rho), reset]
+        : []),
     ),
     el("p", {}, readout),
     legend(model),
@@ -89,8 +91,12 @@ export function channelView(channel: number, data: Interactive, pictures: readon
   );
 }
 
-const nameOf = (model: ChannelModel, pictures: readonly Picture[], n: number): string =>
-  pictures[model.data.picture[n] ?? -1]?.name ?? model.data.concepts[model.data.concept[n] ?? 0] ?? "";
+/** The class and the file: options of one class alone would all look the same. */
+function nameOf(model: ChannelModel, pictures: readonly Picture[], n: number): string {
+  const concept = model.data.concepts[model.data.concept[n] ?? 0] ?? "";
+  const file = pictures[model.data.picture[n] ?? -1]?.name.split("/").at(-1);
+  return file === undefined ? concept : `${concept}, ${file}`;
+}
 
 function imageSelect(
   model: ChannelModel,
@@ -165,7 +171,7 @@ function factsTable(model: ChannelModel, { whole, parts }: PartResponses): HTMLE
     ];
   });
   return table(
-    "Mean responses at this rho",
+    "Mean responses of the parts as they are drawn",
     ["response of", ...concepts.map((name) => `on ${name}`), "AUROC, own concept against the others"],
     rows,
   );

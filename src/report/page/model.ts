@@ -18,11 +18,20 @@ export interface Source {
   readonly serves: number | "shared";
 }
 
+function viewOf(base64: string): DataView {
+  return new DataView(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)).buffer);
+}
+
 /** Little-endian float32 out of base64. */
 export function decodeFloats(base64: string): Float32Array {
-  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length >> 2 }, (_, k) => view.getFloat32(4 * k, true));
+  const view = viewOf(base64);
+  return Float32Array.from({ length: view.byteLength >> 2 }, (_, k) => view.getFloat32(4 * k, true));
+}
+
+/** Little-endian float64 out of base64. */
+export function decodeDoubles(base64: string): Float64Array {
+  const view = viewOf(base64);
+  return Float64Array.from({ length: view.byteLength >> 3 }, (_, k) => view.getFloat64(8 * k, true));
 }
 
 export class ChannelModel {
@@ -30,12 +39,15 @@ export class ChannelModel {
   /** [K][inputs] */
   readonly arvs: readonly Float64Array[];
   readonly #contributions: Float32Array;
+  /** [K] of parts that hold any weights. */
+  readonly #parts: readonly Float32Array[] | undefined;
 
   constructor(data: Interactive) {
     this.data = data;
-    const flat = decodeFloats(data.arvs);
-    this.arvs = data.concepts.map((_, k) => Float64Array.from(flat.subarray(k * data.inputs, (k + 1) * data.inputs)));
+    const flat = decodeDoubles(data.arvs);
+    this.arvs = data.concepts.map((_, k) => flat.subarray(k * data.inputs, (k + 1) * data.inputs));
     this.#contributions = decodeFloats(data.contributions);
+    this.#parts = data.parts?.map(decodeFloats);
   }
 
   get images(): number {
@@ -47,28 +59,50 @@ export class ChannelModel {
     return this.#contributions.subarray(image * this.data.inputs, (image + 1) * this.data.inputs);
   }
 
-  sets(rho: number): SourceSets {
-    return sourceSets(this.arvs, rho, "symmetric");
+  /** Whether there is a rho to move: source sets that follow from relevance vectors. */
+  get movable(): boolean {
+    return this.data.rho !== undefined;
+  }
+
+  /**
+   * @param rho undefined for the sets of the file: of parts of any weights each input counts for the part to which it adds
+   * most, so that the figure can colour it
+   */
+  sets(rho: number | undefined): SourceSets {
+    const { data } = this;
+    if (rho !== undefined && this.movable)
+      return sourceSets(this.arvs, rho, data.rule === "official" ? "official" : "symmetric");
+    if (data.sets !== undefined) return Uint32Array.from(data.sets);
+    return Uint32Array.from({ length: data.inputs }, (_, i) => {
+      const adds = data.concepts.map((__, k) => {
+        const own = this.imagesOf(k);
+        return own.reduce((sum, n) => sum + Math.abs(this.#partOf(k, n)[i] ?? 0), 0) / Math.max(1, own.length);
+      });
+      return 1 << adds.indexOf(Math.max(...adds));
+    });
+  }
+
+  #partOf(k: number, image: number): Float32Array {
+    return this.#parts?.[k]?.subarray(image * this.data.inputs, (image + 1) * this.data.inputs) ?? new Float32Array(0);
+  }
+
+  /** What an input adds to part k on an image. */
+  flow(sets: SourceSets, k: number, image: number, input: number): number {
+    if (this.#parts !== undefined) return this.#partOf(k, image)[input] ?? 0;
+    return (((sets[input] ?? 0) >>> k) & 1) === 0 ? 0 : (this.contributions(image)[input] ?? 0);
   }
 
   responses(sets: SourceSets): PartResponses {
-    const concepts = this.data.concepts.length;
     const whole = new Float64Array(this.images);
     const parts = this.data.concepts.map(() => new Float64Array(this.images));
     const residual = new Float64Array(this.images);
-    for (let n = 0; n < this.images; n++)
+    for (let n = 0; n < this.images; n++) {
       this.contributions(n).forEach((r, i) => {
-        const set = sets[i] ?? 0;
-        let served = 0;
-        for (let k = 0; k < concepts; k++) {
-          const part = parts[k];
-          if (((set >>> k) & 1) === 0 || part === undefined) continue;
-          part[n] = (part[n] ?? 0) + r;
-          served++;
-        }
         whole[n] = (whole[n] ?? 0) + r;
-        residual[n] = (residual[n] ?? 0) + (served - 1) * r;
+        for (const [k, part] of parts.entries()) part[n] = (part[n] ?? 0) + this.flow(sets, k, n, i);
       });
+      residual[n] = parts.reduce((sum, part) => sum + (part[n] ?? 0), 0) - (whole[n] ?? 0);
+    }
     return { whole, parts, residual };
   }
 

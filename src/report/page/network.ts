@@ -26,7 +26,8 @@ interface Target {
   readonly kind: string;
   readonly values: readonly [number, number];
   readonly y: number;
-  readonly takes: (source: Source) => boolean;
+  /** What an input adds to it on an image; undefined where it does not take the input. */
+  readonly flow: (source: Source, image: number) => number | undefined;
 }
 
 const classOf = (serves: Source["serves"]): string => `concept-${serves}`;
@@ -50,8 +51,10 @@ export function networkFigure(view: View, after: boolean): SVGSVGElement {
   const sourceY = (k: number): number => 26 + (k + (rows - sources.length) / 2) * ROW;
   const widest = largest(view, sources);
   sources.forEach((source, k) => {
-    for (const target of targets)
-      if (target.takes(source)) figure.append(edge(view, source, sourceY(k), target, widest));
+    for (const target of targets) {
+      const line = edge(view, source, sourceY(k), target, widest);
+      if (line !== undefined) figure.append(line);
+    }
   });
   sources.forEach((source, k) => {
     figure.append(sourceNode(view, source, sourceY(k), widest));
@@ -78,12 +81,14 @@ const wholeTarget = (view: View, sources: number): Target => ({
   kind: "concept-shared",
   values: two(view, view.responses.whole),
   y: 26 + ((Math.max(sources, 2) - 1) / 2) * ROW,
-  takes: () => true,
+  flow: ({ input }, image) => view.model.contributions(image)[input] ?? 0,
 });
 
 function partTargets(view: View, sources: readonly Source[]): Target[] {
   const { concepts } = view.model.data;
-  const shared = sources.some((s) => s.serves === "shared");
+  // Parts of any weights may share every input, and nothing is counted twice.
+  const byWeights = view.model.data.parts !== undefined;
+  const shared = !byWeights && sources.some((s) => s.serves === "shared");
   const count = concepts.length + (shared ? 1 : 0);
   const rows = Math.max(sources.length, count * 2);
   const y = (k: number): number => 26 + ((k + 0.5) * rows * ROW) / count - ROW / 2;
@@ -92,20 +97,23 @@ function partTargets(view: View, sources: readonly Source[]): Target[] {
     kind: classOf(k),
     values: two(view, view.responses.parts[k] ?? new Float64Array(0)),
     y: y(k),
-    takes: ({ serves }) => serves === k || serves === "shared",
+    flow: ({ input, serves }, image) =>
+      byWeights || serves === k || serves === "shared" ? view.model.flow(view.sets, k, image, input) : undefined,
   }));
   const residual: Target = {
     label: "shared, counted once too often",
     kind: "concept-shared",
     values: two(view, view.responses.residual),
     y: y(concepts.length),
-    takes: ({ serves }) => serves === "shared",
+    flow: ({ input, serves }, image) =>
+      serves === "shared" ? (view.model.contributions(image)[input] ?? 0) : undefined,
   };
   return shared ? [...parts, residual] : parts;
 }
 
-function edge(view: View, source: Source, y: number, target: Target, widest: number): SVGElement {
-  const flows = view.images.map((n) => view.model.contributions(n)[source.input] ?? 0);
+function edge(view: View, source: Source, y: number, target: Target, widest: number): SVGElement | undefined {
+  const flows = view.images.flatMap((n) => target.flow(source, n) ?? []);
+  if (flows.length === 0) return undefined;
   const flow = flows.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0);
   const [x0, x1] = [SOURCE_X + NODE + BAR + 56, PART_X];
   const [y0, y1] = [y + NODE / 2, target.y + NODE / 2];
