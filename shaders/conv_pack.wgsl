@@ -4,7 +4,7 @@
 struct Params {
   // Elements (vec4) to make; channels and fours of one group; height and width of the input.
   count: u32, channels: u32, fours: u32, height: u32,
-  width: u32, padTop: u32, padLeft: u32, packedHeight: u32,
+  width: u32, padTop: i32, padLeft: i32, packedHeight: u32,
   packedWidth: u32,
 }
 
@@ -22,9 +22,10 @@ fn main(
   if (index >= params.count) {
     return;
   }
-  // Wraps below zero where the padding lies before the image, which is then not inside either.
-  let x = index % params.packedWidth - params.padLeft;
-  let y = index / params.packedWidth % params.packedHeight - params.padTop;
+  // Wraps below zero where the padding lies before the image, which is then not inside either. Negative padding, which
+  // cuts rows or columns off, wraps as it is subtracted.
+  let x = index % params.packedWidth - u32(params.padLeft);
+  let y = index / params.packedWidth % params.packedHeight - u32(params.padTop);
   let row = index / params.packedWidth / params.packedHeight;
   let channel = row % params.fours * 4u;
   var value = vec4f();

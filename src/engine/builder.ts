@@ -3,6 +3,7 @@ import { invariant, must } from "../errors.ts";
 import { sizeOf, type HostTensor, type ShapedGraph } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
 import type { DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
+import { checkParams } from "./uniforms.ts";
 
 /** Where a slot's contents come from and how long they must last. */
 export type SlotKind = "temporary" | "input" | "constant" | "result";
@@ -103,6 +104,7 @@ export class PlanBuilder {
     for (const s of call.writes) {
       invariant(this.slots[s.id]?.kind !== "constant", `${call.label} writes a constant`);
     }
+    checkParams(call);
     this.calls.push(call);
   }
 }

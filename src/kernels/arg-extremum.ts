@@ -57,7 +57,7 @@ function operator(smallest: boolean): Operator {
       const { rows, length, inner } = linesOf(l.node, x.shape);
       dispatchElements(l, rows, {
         shader: "arg_extremum",
-        params: [rows, length, inner, smallest ? 1 : 0, lastOf(l.node) ? 1 : 0, 0, 0, 0],
+        params: [rows, length, inner, smallest ? 1 : 0, lastOf(l.node) ? 1 : 0],
         reads: [x.slot],
         writes: [l.output(0).slot],
       });

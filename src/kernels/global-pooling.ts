@@ -1,8 +1,9 @@
 /** GlobalAveragePool, GlobalMaxPool and GlobalLpPool: input [N, C, D1 .. Dn], output [N, C, 1 .. 1] (ONNX opsets 1 to 22). */
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
-import { intAttr, modelError, requireInput } from "./attributes.ts";
-import { deviceInput, dispatchElements } from "./lowering.ts";
+import { modelError, requireInput } from "./attributes.ts";
+import { deviceInput } from "./lowering.ts";
 import type { GradientLowering, Lowering, Operator, Slot } from "./operator.ts";
+import { lowerMaxGradient, lpNorm, poolOf } from "./pooling.ts";
 import { lowerReduction, lowerReductionGradient } from "./reduction.ts";
 import type { Reduction } from "./reduction-host.ts";
 import type { Rows } from "./rows.ts";
@@ -24,35 +25,16 @@ function channelRows(l: Lowering): { rows: Rows; x: Slot } {
   return { rows: rowsOf(l.node, x.shape, axes), x: x.slot };
 }
 
-function lpNorm(l: Lowering): number {
-  const p = intAttr(l.node, "p", 2);
-  if (p < 1) throw modelError(l.node, "ATTRIBUTE", `p is ${p}, but must be at least 1`);
-  return p;
-}
-
 /** The usual norms have reductions of their own, without pow's rounding. */
 const lpReduction = (p: number): Reduction => (p === 1 ? "L1" : p === 2 ? "L2" : "LP");
 
-/** To the first maximum, as PyTorch's AdaptiveMaxPool: the channel is one window of MaxPool. */
+/** To the first maximum, as PyTorch's AdaptiveMaxPool: each channel is a line, and one window of MaxPool. */
 function maxGradient(l: GradientLowering): void {
   const dy = l.outputGradient(0)?.slot;
   if (dy === undefined || !l.wants(0)) return;
-  const { rows, x } = channelRows(l);
-  const { length } = rows;
-  const params = [
-    ...[1, 1, length, length],
-    ...[1, 1, 1, 1],
-    ...[1, 1, length, 0],
-    ...[1, 1, 1, 0],
-    ...[1, 1, 1, 0],
-    ...[0, 0, 0, 0],
-    ...[rows.rows, 0, 0, 0],
-  ];
-  const chosen = l.scratch(rows.rows);
-  const shader = "max_pool";
-  dispatchElements(l, rows.rows, { shader, entry: "argmax", params, reads: [x], writes: [chosen] });
-  const writes = [l.inputGradient(0).slot];
-  dispatchElements(l, rows.rows * length, { shader, entry: "gradient", params, reads: [dy, chosen], writes });
+  const { rows, length } = channelRows(l).rows;
+  const whole = { kernel: [length], strides: [1], dilations: [1], padsBegin: [0], padsEnd: [0], output: [1] };
+  lowerMaxGradient(l, poolOf(rows, [length], whole), dy);
 }
 
 export const globalPooling: Record<string, Operator> = {
@@ -79,12 +61,12 @@ export const globalPooling: Record<string, Operator> = {
     infer,
     forward(l) {
       const { rows, x } = channelRows(l);
-      const p = lpNorm(l);
+      const p = lpNorm(l.node);
       lowerReduction(l, lpReduction(p), rows, x, p);
     },
     gradient(l) {
       const { rows, x } = channelRows(l);
-      const p = lpNorm(l);
+      const p = lpNorm(l.node);
       lowerReductionGradient(l, lpReduction(p), rows, x, p);
     },
   },

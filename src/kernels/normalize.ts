@@ -38,7 +38,6 @@ function paramsOf(n: Normalisation): Param[] {
     bias?.inner ?? 1,
     bias?.count ?? 0,
     f32(n.epsilonOutside ?? 0),
-    ...[0, 0, 0],
   ];
 }
 

@@ -6,7 +6,7 @@ import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { intAttr, intsAttr, modelError, required, requireInput, unsupported } from "./attributes.ts";
 import { dataGradient, deviceInput, dispatchElements, hasOutput } from "./lowering.ts";
-import type { Lowering, Operator, Param, Slot } from "./operator.ts";
+import type { GradientLowering, Lowering, Operator, Param, Slot } from "./operator.ts";
 import { f32 } from "./operator.ts";
 import { lowerReduction } from "./reduction.ts";
 import { rowsOf, TREE_FROM, type Rows } from "./rows.ts";
@@ -65,8 +65,10 @@ const vec4 = (list: readonly number[], fill: number, w: number): number[] => [
   w,
 ];
 
-interface Pool {
+export interface Pool {
   readonly window: Spatial;
+  /** Sizes of the spatial axes. */
+  readonly spatial: readonly number[];
   readonly planes: number;
   readonly inputs: number;
   readonly outputs: number;
@@ -74,11 +76,7 @@ interface Pool {
   readonly geometry: readonly number[];
 }
 
-function pool(l: Lowering): Pool {
-  const shape = l.input(0)?.shape ?? [];
-  const window = resolvePool(l.node, shape);
-  const spatial = shape.slice(2);
-  const planes = sizeOf(shape.slice(0, 2));
+export function poolOf(planes: number, spatial: readonly number[], window: Spatial): Pool {
   const geometry = [
     ...vec4(spatial, 1, sizeOf(spatial)),
     ...vec4(window.output, 1, sizeOf(window.output)),
@@ -87,7 +85,13 @@ function pool(l: Lowering): Pool {
     ...vec4(window.dilations, 1, 0),
     ...vec4(window.padsBegin, 0, 0),
   ];
-  return { window, planes, inputs: planes * sizeOf(spatial), outputs: planes * sizeOf(window.output), geometry };
+  const [inputs, outputs] = [planes * sizeOf(spatial), planes * sizeOf(window.output)];
+  return { window, spatial, planes, inputs, outputs, geometry };
+}
+
+function pool(l: Lowering): Pool {
+  const shape = l.input(0)?.shape ?? [];
+  return poolOf(sizeOf(shape.slice(0, 2)), shape.slice(2), resolvePool(l.node, shape));
 }
 
 /** Input 0. */
@@ -106,13 +110,17 @@ function run(
   dispatchElements(l, elements, { shader, entry, params, reads, writes: [write] });
 }
 
-const maxParams = (l: Lowering, p: Pool): Param[] => [
-  ...p.geometry,
-  p.planes,
-  intAttr(l.node, "storage_order", 0),
-  0,
-  0,
-];
+const maxParams = (l: Lowering, p: Pool): Param[] => [...p.geometry, p.planes, intAttr(l.node, "storage_order", 0)];
+
+/** The gradient of input 0, of maxima over the windows of `p`. */
+export function lowerMaxGradient(l: GradientLowering, p: Pool, dy: Slot): void {
+  const params = [...p.geometry, p.planes, 0];
+  const chosen = l.scratch(p.outputs);
+  run(l, "max_pool", "argmax", params, p.outputs, [source(l)], chosen);
+  const width = p.spatial.at(-1) ?? 0;
+  const fours = width === 0 ? 0 : (p.inputs / width) * Math.ceil(width / 4);
+  run(l, "max_pool", "gradient", params, fours, [dy, chosen], l.inputGradient(0).slot);
+}
 
 /**
  * Gradient: to the first maximum of each window in row-major order, as PyTorch's. NaN is never a maximum here, unlike
@@ -130,24 +138,18 @@ const MaxPool: Operator = {
   },
   gradient(l) {
     const dy = dataGradient(l);
-    if (dy === undefined) return;
-    const p = pool(l);
-    const chosen = l.scratch(p.outputs);
-    run(l, "max_pool", "argmax", maxParams(l, p), p.outputs, [source(l)], chosen);
-    const width = l.input(0)?.shape.at(-1) ?? 0;
-    const fours = width === 0 ? 0 : (p.inputs / width) * Math.ceil(width / 4);
-    run(l, "max_pool", "gradient", maxParams(l, p), fours, [dy.slot, chosen], l.inputGradient(0).slot);
+    if (dy !== undefined) lowerMaxGradient(l, pool(l), dy.slot);
   },
 };
 
 /** The parameters of average_pool.wgsl. The divisor's range is counted in the padded input. */
 function averageParams(l: Lowering, p: Pool, norm: number): Param[] {
+  const { spatial } = p;
   const { padsBegin, padsEnd } = p.window;
-  const spatial = (l.input(0)?.shape ?? []).slice(2);
   const includePad = intAttr(l.node, "count_include_pad", 0) !== 0;
   const from = includePad ? padsBegin.map(() => 0) : padsBegin;
   const to = spatial.map((size, i) => size + (padsBegin[i] ?? 0) + (includePad ? (padsEnd[i] ?? 0) : 0));
-  return [...p.geometry, ...vec4(from, 0, 0), ...vec4(to, 1, 0), p.planes, f32(norm), 0, 0];
+  return [...p.geometry, ...vec4(from, 0, 0), ...vec4(to, 1, 0), p.planes, f32(norm)];
 }
 
 /** Where each window is a whole plane and long: rows for the reduction, which sums them faster and more exactly. */
@@ -187,7 +189,8 @@ const AveragePool: Operator = {
   },
 };
 
-function lpNorm(node: GraphNode): number {
+/** The attribute p of LpPool and GlobalLpPool. */
+export function lpNorm(node: GraphNode): number {
   const p = intAttr(node, "p", 2);
   if (p < 1) throw modelError(node, "ATTRIBUTE", `p is ${p}, but must be at least 1`);
   return p;

@@ -202,7 +202,7 @@ function runPasses(
     const entries = pass.taps.reduce((n, t) => n + t.length, 0);
     dispatchElements(l, count, {
       shader: "resample",
-      params: [count, pass.from, pass.to, sizeOf(next.slice(pass.axis + 1)), entries, f32(empty), 0, 0],
+      params: [count, pass.from, pass.to, sizeOf(next.slice(pass.axis + 1)), entries, f32(empty)],
       reads: [slot, table.slot],
       writes: [write],
     });

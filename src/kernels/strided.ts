@@ -3,7 +3,7 @@
  * its size and one stride (in elements) for every tensor that takes part.
  */
 import type { KernelCall, Lowering, Param, Slot } from "./operator.ts";
-import { spread } from "./operator.ts";
+import { f32, spread } from "./operator.ts";
 import { unsupported } from "./attributes.ts";
 import { broadcastStrides, MAX_RANK } from "./shape.ts";
 
@@ -129,7 +129,7 @@ export function dispatchFill(l: Lowering, to: Memory, value: number, step: strin
   if (to.elements === 0) return;
   const call: KernelCall = {
     shader: "fill",
-    params: [to.elements, { f32: value }],
+    params: [to.elements, f32(value)],
     reads: [],
     writes: [to.slot],
     workgroups: spread(Math.ceil(to.elements / 256)),

@@ -1,6 +1,6 @@
 /** Sums over dimensions in a fixed order: what the gradient of broadcasting and repeating is made of. */
 import type { DeviceTensor, Lowering, Slot } from "./operator.ts";
-import { spread } from "./operator.ts";
+import { f32, spread } from "./operator.ts";
 import { unsupported } from "./attributes.ts";
 import { broadcastStrides, MAX_RANK, stridesOf } from "./shape.ts";
 import type { Dim } from "./strided.ts";
@@ -45,7 +45,7 @@ export function sumOver(
       terms,
       keptDims.length,
       keptDims.length + summedDims.length,
-      { f32: segments === 1 ? scale : 1 },
+      f32(segments === 1 ? scale : 1),
       0,
       ...boxParams(l, [...keptDims, ...summedDims]),
     ],
