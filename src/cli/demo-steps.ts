@@ -82,7 +82,6 @@ export class Steps {
    * @param hidden arguments that the command that is shown does not need
    * @returns what the command would print with --json, as the caller says it is
    */
-  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- a cast that callers can read
   async run<T>(command: Command, argv: readonly string[], hidden: readonly string[] = []): Promise<T> {
     const { out, signal } = this.#context;
     signal.throwIfAborted();

@@ -7,6 +7,7 @@ import { Random } from "../../channels/random.ts";
 import { splitRecords } from "../../channels/split-record.ts";
 import { Session } from "../../engine/session.ts";
 import { UnbraidError } from "../../errors.ts";
+import type { RgbImage } from "../../images/preprocess.ts";
 import { contactSheet } from "../../report/contact-sheet.ts";
 import { usageError } from "../arguments.ts";
 import type { Command } from "../command.ts";
@@ -97,8 +98,7 @@ async function run(context: Context): Promise<undefined> {
   device.gpu.check();
   signal.throwIfAborted();
 
-  const png = await import("../../images/png.ts");
-  const sheet = await png.encodePng(
+  const sheet = await pngOf(
     contactSheet(
       layer.channels.flatMap(({ channel, concepts }, c) =>
         (ascended[c]?.pictures ?? []).map((pictures, r) => ({
@@ -128,7 +128,7 @@ async function run(context: Context): Promise<undefined> {
             pictures: await Promise.all(
               (got?.pictures[r] ?? []).map(async (picture, k) => {
                 const file = `channel-${channel.channel}-${rowName(r).replace(" ", "-")}-${k + 1}.png`;
-                if (!single) save(join(path, file), await png.encodePng(picture));
+                if (!single) save(join(path, file), await pngOf(picture));
                 return { file: single ? null : file, response: got?.responses[r]?.[k] ?? NaN };
               }),
             ),
@@ -144,6 +144,11 @@ async function run(context: Context): Promise<undefined> {
   if (!single) save(join(path, "visualisation.json"), `${JSON.stringify(document, undefined, 1)}\n`);
   await out.result({ ...document, files }, describe(document, path, files.length));
   return undefined;
+}
+
+/** sharp is native code: it is loaded when it is needed. (Beside `using` an import would keep its .ts: TypeScript's fault.) */
+async function pngOf(image: RgbImage): Promise<Uint8Array> {
+  return await (await import("../../images/png.ts")).encodePng(image);
 }
 
 const rowName = (r: number): string => (r === 0 ? "channel" : `part ${r}`);
