@@ -200,7 +200,7 @@ export { verify, type SecondOpinion, type Verification, type VerifyOptions } fro
 
 // Preprocessing as torchvision does it, on pixels that are decoded already; a browser's decoder.
 export { decodeImageInBrowser } from "./images/browser.ts";
-export { preprocess, resizedSize, type PreprocessSpec, type RgbImage } from "./images/preprocess.ts";
+export { preprocess, resizeCropRgb, resizedSize, type PreprocessSpec, type RgbImage } from "./images/preprocess.ts";
 export {
   mergePreprocess,
   parsePreprocess,
@@ -210,5 +210,7 @@ export {
 } from "./images/presets.ts";
 
 // The report: one HTML file, from numbers that any program may bring together.
+export { assembleReport, type ReportRequest } from "./report/assemble.ts";
 export { reportHtml } from "./report/html.ts";
 export type { ReportData } from "./report/data.ts";
+export type { PictureSource } from "./report/pictures.ts";

@@ -8,6 +8,8 @@ import {
   splitRecords,
   verify,
   type Gpu,
+  type Graph,
+  type OnnxModel,
   type Verification,
 } from "unbraid";
 import { shapedFor, type Network } from "./network.ts";
@@ -26,9 +28,7 @@ export async function verifySplit(
   const { items } = pictures;
   const imageShape = await imageShapeOf(network, items[0]);
   const batch = batchSize(network, imageShape, items.length);
-  // Data files are those of the original: only their readers differ, and weights are read through them.
-  const model = decodeModel(bytes, network.external);
-  const graph = channelsFirst(buildGraph(model));
+  const { model, graph } = openSplitNetwork(network, bytes);
   const before = { model: network.model, shaped: shapedFor(network, batch, imageShape) };
   const after = shapedFor({ graph, classifier: network.classifier }, batch, imageShape);
   const records = splitRecords(model, "the split model");
@@ -47,4 +47,10 @@ export async function verifySplit(
   gpu.check();
   const holds = found.ratio <= 1 && found.other_channels === 0 && found.weights.holds;
   return { ...found, holds, layers: layers.map((l) => l.layer.name) };
+}
+
+/** The split network's data files, if any, are the original's. */
+export function openSplitNetwork(network: Network, bytes: Uint8Array): { model: OnnxModel; graph: Graph } {
+  const model = decodeModel(bytes, network.external);
+  return { model, graph: channelsFirst(buildGraph(model)) };
 }
