@@ -4,7 +4,7 @@ import type { HostTensor } from "../graph/graph.ts";
 import type { ImageItem } from "../images/folder.ts";
 import { normalise, resizeCropRgb, type PreprocessSpec, type RgbImage } from "../images/preprocess.ts";
 import { usageError } from "./arguments.ts";
-import { imageLoader, type ImageNetwork } from "./images.ts";
+import { imageLoader, sizeRemedy, type ImageNetwork } from "./images.ts";
 
 export interface Picture {
   readonly image: RgbImage;
@@ -21,7 +21,7 @@ export async function loadPicture(root: string, item: ImageItem, { spec, imageSh
       "input",
       "IMAGE_SIZE",
       `${item.path} is ${image.width} x ${image.height} after preprocessing, the network takes ${width} x ${height} (width x height)`,
-      "Give --resize and --crop, so that it becomes the network's size.",
+      sizeRemedy(height, width),
     );
   }
   return { image, tensor: { type: "float32", shape: [1, 3, height, width], data: normalise(image, spec) } };

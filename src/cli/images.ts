@@ -145,11 +145,13 @@ export interface ImageNetwork {
   readonly batch: number;
   /** Shapes for such a batch. */
   readonly shaped: ShapedGraph;
+  /** Classes; 0 where nobody asks for them and the network's output is something else. */
   readonly logits: number;
 }
 
 /**
  * @param items the images to come, relative to `root`
+ * @param needs "images" where the first output may be anything: no logits are used
  * @throws UnbraidError NOT_A_CLASSIFIER, PREPROCESS_INVALID, INPUT_SHAPE, INPUT_BATCH, and what shape inference throws
  */
 export async function imageNetwork(
@@ -157,6 +159,7 @@ export async function imageNetwork(
   { path, graph }: OpenModel,
   root: string,
   items: readonly ImageItem[],
+  needs: "logits" | "images" = "logits",
 ): Promise<ImageNetwork> {
   const classifier = classifierOf(graph);
   const spec = await preprocessOf(context, path);
@@ -164,8 +167,15 @@ export async function imageNetwork(
   const usual = defaultBatch(classifier, imageShape);
   const batch = context.batch(classifier.batch ?? Math.max(1, Math.min(usual, items.length)));
   const shaped = shapedFor(graph, classifier, batch, imageShape);
-  return { classifier, spec, imageShape, batch, shaped, logits: logitCount(shaped, classifier.logits) };
+  const logits = needs === "images" ? 0 : logitCount(shaped, classifier.logits);
+  return { classifier, spec, imageShape, batch, shaped, logits };
 }
+
+/** How images become the network's size: only squares are cut. */
+export const sizeRemedy = (height: number, width: number): string =>
+  height === width
+    ? `Give --resize and --crop ${width}, so that all become the network's size.`
+    : `Scale them to ${width} x ${height} first; --resize ${Math.min(width, height)} is enough where they have that shape.`;
 
 export interface ImageSource {
   readonly root: string;
@@ -204,7 +214,7 @@ export async function* imageBatches(
         "input",
         "IMAGE_SIZE",
         `${images.items[0]?.path ?? "an image"} is ${images.width} x ${images.height} after preprocessing, the network is run on ${width} x ${height} (width x height)`,
-        "Give --resize and --crop, so that all become the network's size.",
+        sizeRemedy(height, width),
       );
     yield images;
   }

@@ -50,7 +50,7 @@ export class Session implements Disposable {
 
   /**
    * Runs the network once.
-   * @param inputs every graph input, with its shape
+   * @param inputs every graph input, with its shape; BigInt64Arrays, as other runtimes have for int64, are taken too
    * @param outputs values by name; the graph's outputs unless told
    * @returns float32, in each value's shape; what the network computes, NaN and infinities too (see countNonFinite)
    */
@@ -149,7 +149,7 @@ function floats(inputs: ReadonlyMap<string, HostTensor>): Map<string, Float32Arr
           "Give the array and its shape the same size.",
         );
       }
-      return [name, t.data instanceof Float32Array ? t.data : Float32Array.from(t.data)];
+      return [name, t.data instanceof Float32Array ? t.data : Float32Array.from(t.data, Number)];
     }),
   );
 }

@@ -38,6 +38,13 @@ export function classifierOf(graph: Graph): Classifier {
   return { input: input.name, logits, imageShape: [channels, height, width], batch };
 }
 
+/** How images come to fit: `--crop` cuts squares, so other shapes must be the files' own. */
+function fixedRemedy({ imageShape: [, height, width] }: Classifier): string {
+  return height === null || width === null || height === width
+    ? "Set --resize and --crop, a --preset, or a .preprocess.json beside the model."
+    : `Leave --crop out, which cuts squares, and give images of ${width} x ${height} pixels (width x height), or of that shape with --resize ${Math.min(width, height)}.`;
+}
+
 /**
  * The shape of a batch of images for this network.
  * @param image [channels, height, width] of the images at hand
@@ -52,7 +59,7 @@ export function batchShape(c: Classifier, batch: number, image: readonly number[
       `the network wants images of ${c.imageShape.map((d) => d ?? "any").join("x")} (channels x height x width), given ${image.join("x")}`,
       channelsLast([c.batch, ...c.imageShape])
         ? "Its channels seem to come last: take channelsFirst(graph), or export it with channels first (tf2onnx: --inputs-as-nchw)."
-        : "Set --resize and --crop, a --preset, or a .preprocess.json beside the model.",
+        : fixedRemedy(c),
     );
   }
   if (c.batch !== null && c.batch !== batch) {

@@ -30,8 +30,16 @@ export function unsupportedError(list: readonly Unsupported[]): UnbraidError {
     "OPERATORS_UNSUPPORTED",
     `${list.length} ${list.length === 1 ? "node uses an operator" : "nodes use operators"} that ${list.length === 1 ? "is" : "are"} not supported (${types.join(", ")}):\n` +
       list.map((u) => `  ${u.node}: ${u.why}`).join("\n"),
-    "Export the network without them, or see docs/features.md for what is supported.",
+    `${otherExport(types)}Export the network without them, or see docs/features.md for what is supported.`,
   );
+}
+
+/** What PyTorch's exporters write only in one of their ways. */
+function otherExport(types: readonly string[]): string {
+  if (types.includes("If"))
+    return "PyTorch's newer exporter (torch.onnx.export with dynamo=True) often needs no If where the older one writes it. ";
+  if (types.includes("SplitToSequence")) return "PyTorch's exporter writes Split in its place with optimize=True. ";
+  return "";
 }
 
 /**

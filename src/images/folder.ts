@@ -6,6 +6,7 @@ import { readdir, realpath, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { UnbraidError } from "../errors.ts";
 import { mapFolders, readClasses } from "./classes.ts";
+import { whyUnreadable } from "../files.ts";
 import { unreadable } from "./image-errors.ts";
 
 /** torchvision's IMG_EXTENSIONS; case does not count. */
@@ -161,9 +162,15 @@ export async function listFiles(paths: readonly string[]): Promise<ImageItem[]> 
 }
 
 const unreadableFolder = (path: string, why: unknown): UnbraidError =>
-  new UnbraidError("input", "IMAGES_UNREADABLE", unreadable(path, why).message, "Check the path and its permissions.", {
-    cause: why,
-  });
+  new UnbraidError(
+    "input",
+    "IMAGES_UNREADABLE",
+    unreadable(path, typeof why === "string" ? why : whyUnreadable(why)).message,
+    "Check the path and its permissions.",
+    {
+      cause: why,
+    },
+  );
 
 /** `work`, whose failures are about `path`. */
 async function readable<T>(path: string, work: () => Promise<T>): Promise<T> {

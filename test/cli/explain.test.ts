@@ -8,9 +8,10 @@ import { readModelFile } from "../../src/files.ts";
 import { nodeNames } from "../../src/graph/build.ts";
 import { splitLayer } from "../../src/graph/surgery.ts";
 import { decodeImage } from "../../src/images/decode.ts";
+import { modelBytes, valueInfo } from "../onnx/make.ts";
 import { U } from "../support/numbers.ts";
 import { testAdapters } from "../support/gpu.ts";
-import { CLASSES, errorOf, jsonOf, SIDE, temporaryFolder, unbraid, write, writeClassifier, writeImages } from "./support.ts"; // prettier-ignore
+import { CLASSES, classifierParts, errorOf, jsonOf, SIDE, temporaryFolder, unbraid, write, writeClassifier, writeImages } from "./support.ts"; // prettier-ignore
 
 interface Json {
   readonly layer: string;
@@ -185,6 +186,19 @@ describe.skipIf(testAdapters.length === 0)("explain", () => {
     expect(await fail(model, write(at("bad.png"), "no image"), ...zero)).toMatchObject({ code: "IMAGE_FORMAT" });
     expect(await fail(model, at("nothing.png"), ...zero)).toMatchObject({ exit: 3 });
     expect(existsSync(at("a"))).toBe(false);
+  });
+
+  it("maps a channel of a network that is no classifier; of its logits there are none", async () => {
+    const parts = classifierParts();
+    const dense = at("dense.onnx");
+    write(
+      dense,
+      modelBytes({ ...parts, node: (parts.node ?? []).slice(0, 5), output: [valueInfo("d", ["n", 6, SIDE, SIDE])] }),
+    );
+    const zero = [...body, "--channel", "0", "--mean", "0.5,0.4,0.3", "--std", "0.25,0.2,0.3"];
+    const got = await ask(dense, image, ...zero);
+    expect(got.maps).toEqual((await ask(model, image, ...zero)).maps);
+    expect(await fail(dense, image, ...zero, "--of", "logit")).toMatchObject({ code: "NOT_A_CLASSIFIER", exit: 3 });
   });
 
   it("does not believe a record that contradicts the model", async () => {

@@ -49,6 +49,21 @@ onAdapters("sessions", (gpu) => {
     expect(alone[0]).not.toEqual(alone[1]);
   });
 
+  test("integers as BigInt64Array, as onnxruntime has them, and as Float64Array", async () => {
+    const graph: Graph = {
+      opset: 13,
+      nodes: [{ name: "pick", opType: "Gather", inputs: ["table", "index"], outputs: ["row"], attributes: new Map() }],
+      constants: new Map([["table", randomTensor([4, 3], 1)]]),
+      inputs: [{ name: "index", type: "int64", shape: [2] }],
+      outputs: ["row"],
+    };
+    using session = new Session(gpu(), graph);
+    const big = { type: "int64", shape: [2], data: BigInt64Array.of(3n, -2n) } as unknown as HostTensor;
+    const got = await session.run(new Map([["index", big]]));
+    expect(got).toEqual(await session.run(new Map([["index", ints([3, -2])]])));
+    expect(got.get("row")?.shape).toEqual([2, 3]);
+  });
+
   test("an image alone and in a batch of 5 gives the same bits, forward and backward", async () => {
     using session = new Session(gpu(), network);
     const five = batch(5, 6);

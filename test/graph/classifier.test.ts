@@ -29,6 +29,11 @@ describe("the shape of a batch", () => {
     expect(remedy).toContain("--resize");
   });
 
+  it("does not send images of other shapes to --crop, which cuts squares", () => {
+    const { remedy } = refusal(() => batchShape(classifier(null, 3, 36, 28), 4, [3, 36, 36]));
+    expect(remedy).toMatch(/--crop out.* 28 x 36 pixels.*--resize 28/);
+  });
+
   it("says what to do where channels come last, as in Keras", () => {
     for (const shape of [
       [null, 96, 96, 3],

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { UnbraidError } from "../../src/errors.ts";
 import type { AttributeValue, Graph, GraphNode } from "../../src/graph/graph.ts";
-import { inferShapes, unsupportedNodes } from "../../src/graph/infer.ts";
+import { inferShapes, unsupportedError, unsupportedNodes } from "../../src/graph/infer.ts";
 import { neededNodes, readers } from "../../src/graph/prune.ts";
 import { inferRule } from "../../src/kernels/table.ts";
 import { ints } from "../support/numbers.ts";
@@ -73,6 +73,14 @@ describe("inferShapes", () => {
       ["d", "Foo"],
     ]);
     expect(() => infer(odd, [1, 3, 4, 4])).toThrow(/^3 nodes use operators that are not supported \(Bar, Foo\)/);
+  });
+
+  test("what only one of PyTorch's exporters writes: the error names the other", () => {
+    const remedy = (...types: string[]): string =>
+      unsupportedError(types.map((type) => ({ node: "n", type, why: "" }))).remedy;
+    expect(remedy("If")).toMatch(/dynamo=True.*features\.md/);
+    expect(remedy("SequenceAt", "SplitToSequence")).toMatch(/optimize=True/);
+    expect(remedy("LSTM")).not.toMatch(/PyTorch/);
   });
 });
 

@@ -148,6 +148,10 @@ test("files one by one, and below folders, without labels", async () => {
   const dir = folderOf({ "a/1.png": "", "a/sub/2.jpg": "", "odd.name": "", "empty/x.txt": "" });
   const items = await listFiles([join(dir, "odd.name"), join(dir, "a")]);
   expect(items).toEqual(["odd.name", "a/1.png", "a/sub/2.jpg"].map((p) => ({ path: `${dir}/${p}`, label: -1 })));
-  expect((await errorOf(() => listFiles([join(dir, "no.png")]))).code).toBe("IMAGES_UNREADABLE");
+  const missing = await errorOf(() => listFiles([join(dir, "no.png")]));
+  expect([missing.code, missing.message]).toEqual([
+    "IMAGES_UNREADABLE",
+    expect.stringMatching(/no\.png cannot be read: there is no such file or folder$/),
+  ]);
   expect((await errorOf(() => listFiles([join(dir, "empty")]))).code).toBe("IMAGES_UNREADABLE");
 });

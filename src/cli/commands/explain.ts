@@ -118,13 +118,13 @@ async function run(context: Context): Promise<undefined> {
   const item = items[0];
   if (item === undefined || items.length > 1)
     throw usageError("OPTION_VALUE", `${imagePath} holds ${items.length} images; explain takes one`, "Give one file.");
-  const network = await imageNetwork(context, opened, "/", items);
+  const network = await imageNetwork(context, opened, "/", items, chosen.of === "logit" ? "logits" : "images");
   const { shaped, logits } = network;
   const layerName = args.text("layer");
   const records = splitRecords(opened.model, modelPath);
   const layer =
     layerName === undefined ? undefined : explainedLayer(shaped, records, layerName, args.text("channel") ?? "");
-  const names = labelNames(opened.model, modelPath, args.text("labels"), logits);
+  const names = chosen.of === "logit" ? labelNames(opened.model, modelPath, args.text("labels"), logits) : undefined;
   const asked = args.text("class");
   const wanted = asked === undefined ? undefined : classIndex(asked, names, logits);
   const picture = await loadPicture("/", item, network);
