@@ -18,7 +18,7 @@ const truth = (b: boolean): number => (b ? 1 : 0);
 /** Whole powers of integers are exact; IEEE's pow says 1^NaN = 1, JavaScript does not. */
 const power = (a: number, b: number): number => (a === 1 ? 1 : a ** b);
 
-/** On float64, in the order of OP in shaders/binary.wgsl. */
+/** On float64, in the order of their codes. */
 export const binaryFunctions = {
   Add: (a, b) => a + b,
   Sub: (a, b) => a - b,
@@ -41,7 +41,8 @@ export const binaryFunctions = {
 
 export type BinaryName = keyof typeof binaryFunctions;
 
-const codeOf = (name: BinaryName): number => Object.keys(binaryFunctions).indexOf(name);
+/** OP of shaders/binary.wgsl, which lists the functions in this order (test/kernels/op-codes.test.ts). */
+export const binaryCode = (name: BinaryName): number => Object.keys(binaryFunctions).indexOf(name);
 
 function paramsOf(l: Lowering, shapes: readonly (readonly number[])[], out: readonly number[], scale: number): Param[] {
   const box = broadcastBox(out, shapes);
@@ -63,7 +64,7 @@ export function dispatchBinary(
   l.dispatch({
     shader: "binary",
     entry: same ? "same_shape" : "main",
-    constants: { OP: codeOf(name) },
+    constants: { OP: binaryCode(name) },
     params: paramsOf(l, [a.shape, b.shape], out.shape, scale),
     reads: [a.slot, b.slot],
     writes: [out.slot],
@@ -98,7 +99,7 @@ function dispatchGradient(l: GradientLowering, name: BinaryName, g: DeviceTensor
     l.dispatch({
       shader: "binary",
       entry: "gradient",
-      constants: { OP: codeOf(name), SIDE: side },
+      constants: { OP: binaryCode(name), SIDE: side },
       params: paramsOf(l, [a.shape, b.shape], g.shape, 1),
       reads: [a.slot, b.slot, g.slot],
       writes: [full.slot],

@@ -38,6 +38,8 @@ export const REDUCTIONS = {
   },
 } as const satisfies Record<string, Rule>;
 export type Reduction = keyof typeof REDUCTIONS;
+/** OP of reduce.wgsl that only devices do: elements that equal the row's reference. */
+export const COUNT = 11;
 
 /** The offset of every row, or of every element of a row: row-major over four sizes and strides. */
 function offsets(sizes: readonly number[], strides: readonly number[]): number[] {

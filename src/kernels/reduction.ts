@@ -11,13 +11,10 @@ import { intAttr, intsAttr, intsInput, requireInput } from "./attributes.ts";
 import { deviceInput, groupsFor } from "./lowering.ts";
 import type { GradientLowering, Lowering, Operator, Slot } from "./operator.ts";
 import { f32, spread } from "./operator.ts";
-import { foldRows, REDUCTIONS, type Reduction } from "./reduction-host.ts";
+import { COUNT, foldRows, REDUCTIONS, type Reduction } from "./reduction-host.ts";
 import type { Rows } from "./rows.ts";
 import { rowsOf, TREE_FROM } from "./rows.ts";
 import { checkedShape, normaliseAxes } from "./shape.ts";
-
-/** OP of reduce.wgsl: elements that equal the row's reference. */
-const COUNT = 11;
 
 /** Extrema of no booleans at all: false and true rather than the infinities. */
 const BOOL_START = { MAX: 0, MIN: 1 } as const;

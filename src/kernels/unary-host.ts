@@ -71,5 +71,5 @@ export const unaryFunctions = {
 
 export type UnaryName = keyof typeof unaryFunctions;
 
-/** OP of shaders/unary.wgsl, which lists the functions in this order. */
+/** OP of shaders/unary.wgsl, which lists the functions in this order (test/kernels/op-codes.test.ts). */
 export const unaryCode = (name: UnaryName): number => Object.keys(unaryFunctions).indexOf(name);
