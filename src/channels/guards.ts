@@ -80,11 +80,18 @@ export interface HeldOut {
   readonly filterK: readonly number[];
 }
 
+interface Baseline {
+  readonly mean: number;
+  readonly deviation: number;
+}
+
 /** Standings of rows of one group of a layer, against the classes of a study. */
 export class Standings {
   readonly #study: Study;
   readonly #classes = new Map<number, Float64Array[]>();
   readonly #filters = new Map<number, Float64Array[]>();
+  /** Of rows that were asked for before, the random filters above all: with many classes this is the longest work here. */
+  readonly #baselines = new WeakMap<Float64Array, Baseline>();
 
   constructor(study: Study) {
     this.#study = study;
@@ -97,7 +104,8 @@ export class Standings {
     let means = this.#classes.get(first);
     if (means === undefined) {
       const there = classes.flatMap((_, t) => (imagesOf(this.#study, t) > 0 ? [t] : []));
-      means = there.map((t) => this.slice(channel, meanTapSums(this.#study, t) ?? new Float64Array(0)));
+      // Copies: a view would keep the means of all groups alive.
+      means = there.map((t) => this.slice(channel, meanTapSums(this.#study, t) ?? new Float64Array(0)).slice());
       this.#classes.set(first, means);
     }
     return means;
@@ -111,9 +119,14 @@ export class Standings {
   }
 
   /** Mean and standard deviation over classes of a row's mean response. */
-  baseline(channel: number, row: ArrayLike<number>): { readonly mean: number; readonly deviation: number } {
-    const values = this.classMeans(channel).map((m) => dot(row, m));
-    return { mean: mean(values), deviation: Math.sqrt(variance(values)) };
+  baseline(channel: number, row: Float64Array): Baseline {
+    let there = this.#baselines.get(row);
+    if (there === undefined) {
+      const values = this.classMeans(channel).map((m) => dot(row, m));
+      there = { mean: mean(values), deviation: Math.sqrt(variance(values)) };
+      this.#baselines.set(row, there);
+    }
+    return there;
   }
 
   /** [FILTERS][D] */
@@ -126,7 +139,7 @@ export class Standings {
   }
 
   /** [concepts] */
-  of(channel: number, row: ArrayLike<number>, conceptMeans: readonly Float64Array[]): number[] {
+  of(channel: number, row: Float64Array, conceptMeans: readonly Float64Array[]): number[] {
     const { mean: centre, deviation } = this.baseline(channel, row);
     return conceptMeans.map((m) => (deviation > 0 ? (dot(row, this.slice(channel, m)) - centre) / deviation : 0));
   }
