@@ -177,12 +177,8 @@ export {
 export { planAblations, observe, type AblationPlan, type ObserveOptions } from "./channels/evaluate/observe.ts";
 export { splitChannel, type RecordedSplit, type SplitChannel } from "./channels/evaluate/channel.ts";
 export { density, type Density } from "./channels/evaluate/density.ts";
-export {
-  evaluateSplit,
-  type ChannelEvaluation,
-  type Evaluation,
-  type EvaluationOptions,
-} from "./channels/evaluate/evaluate.ts";
+export { evaluateSplit, type EvaluationOptions } from "./channels/evaluate/evaluate.ts";
+export type { ChannelEvaluation, Evaluation } from "./channels/evaluate/evaluation.ts";
 export {
   hierarchyFromJson,
   hierarchyFromPairs,

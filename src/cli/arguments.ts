@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { UnbraidError } from "../errors.ts";
 import { nearest } from "../graph/names.ts";
-import { GLOBAL_OPTIONS, type Command, type OptionSpecs } from "./command.ts";
+import { GLOBAL_OPTIONS, type CommandLineSpec, type OptionSpecs } from "./options.ts";
 
 export interface NumberRange {
   readonly integer?: boolean;
@@ -95,7 +95,7 @@ export function splitCommand(argv: readonly string[]): { name: string | undefine
  * @throws UnbraidError kind "usage": OPTION_UNKNOWN with the nearest options, OPTION_VALUE, OPTION_TWICE,
  * ARGUMENTS_MISSING, ARGUMENTS_TOO_MANY
  */
-export function parseCommandLine(command: Command, argv: readonly string[]): Arguments {
+export function parseCommandLine(command: CommandLineSpec, argv: readonly string[]): Arguments {
   const options: OptionSpecs = { ...command.options, ...GLOBAL_OPTIONS };
   const { tokens } = parseArgs({ args: [...argv], options: parseable(options), strict: false, tokens: true });
   const positionals: string[] = [];
@@ -124,7 +124,7 @@ export function parseCommandLine(command: Command, argv: readonly string[]): Arg
 }
 
 /** Not part of parsing: `--help` must work without them. */
-export function checkPositionals(command: Command, args: Arguments): void {
+export function checkPositionals(command: CommandLineSpec, args: Arguments): void {
   const n = args.positionals.length;
   const [least, most] = command.positionals;
   const usage = `Usage: ${command.usage.map((line) => `unbraid ${line}`).join("; ")}.`;

@@ -1,6 +1,6 @@
 /** What `unbraid evaluate` prints for people. */
 import type { Effect } from "../channels/evaluate/ablation.ts";
-import type { ChannelEvaluation, PooledFractions } from "../channels/evaluate/evaluate.ts";
+import type { ChannelEvaluation, PooledFractions } from "../channels/evaluate/evaluation.ts";
 import type { Similarity } from "../channels/evaluate/similarity.ts";
 import { show, showFigure } from "../channels/evaluate/summary.ts";
 import { table } from "./table.ts";

@@ -1,5 +1,6 @@
 /** The texts of --help. */
-import { GLOBAL_OPTIONS, type Command, type OptionSpecs } from "./command.ts";
+import type { Command } from "./command.ts";
+import { GLOBAL_OPTIONS, type OptionSpecs } from "./options.ts";
 import { table } from "./table.ts";
 
 const indent = (text: string): string => text.replace(/^(?=.)/gm, "  ");

@@ -7,9 +7,9 @@ import type * as Loader from "../images/loader.ts";
 import { resizedSize, type PreprocessSpec } from "../images/preprocess.ts";
 import { mergePreprocess, parseTriple, PRESETS } from "../images/presets.ts";
 import { readSidecar } from "../images/sidecar.ts";
-import type { OptionSpecs } from "./command.ts";
 import type { Context } from "./context.ts";
 import { logitCount, shapedFor, type OpenModel } from "./model.ts";
+import type { OptionSpecs } from "./options.ts";
 
 export const PREPROCESS_OPTIONS = {
   preset: { type: "string", value: "NAME", help: `preprocessing: ${Object.keys(PRESETS).join(", ")}` },

@@ -16,24 +16,16 @@ import {
   type AttributionPassOptions,
   type ExplainedChannel,
 } from "./attribution-pass.ts";
-import { integrate, type Completeness } from "./integrated-gradients.ts";
+import { integrate, type Completeness, type PathOptions } from "./integrated-gradients.ts";
 
 export const ATTRIBUTION_METHODS = ["gradient", "gradient-x-input", "integrated"] as const;
 export type AttributionMethod = (typeof ATTRIBUTION_METHODS)[number];
 
-export interface AttributionRequest extends ExplainedChannel {
+export interface AttributionRequest extends ExplainedChannel, PathOptions {
   /** "gradient-x-input" unless told. */
   readonly method?: AttributionMethod;
   /** [n, positions] v; 1 everywhere unless told. With d logit / d y (`logitWeights`), f is the channel's relevance. */
   readonly positionWeights?: Float32Array;
-  /** Points on the path of integrated gradients; 32 unless told. */
-  readonly steps?: number;
-  /** x', an image or one an image; zeros unless told. Integrated gradients only. */
-  readonly baseline?: Float32Array;
-  /** Aborted between batches. */
-  readonly signal?: AbortSignal;
-  /** How many of the network's runs, one an image or a point of its path, are done. */
-  readonly onProgress?: (done: number) => void;
 }
 
 export interface Attribution {

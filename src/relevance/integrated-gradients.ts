@@ -1,8 +1,7 @@
 /** Integrated gradients by the midpoint rule, with a measure of how nearly complete they are. */
-import { sizeOf } from "../graph/graph.ts";
+import { sizeOf, type HostTensor } from "../graph/graph.ts";
 import { UnbraidError } from "../errors.ts";
-import type { Attribution, AttributionRequest } from "./attribution.ts";
-import { weightedSum, type AttributionPass, type ChannelGradients } from "./attribution-pass.ts";
+import { weightedSum, type AttributionPass, type ChannelGradients, type ExplainedChannel } from "./attribution-pass.ts";
 
 /** f(x) - f(x') is what the attributions of an image should sum to. */
 export interface Completeness {
@@ -21,6 +20,26 @@ export interface Completeness {
   readonly estimate: number;
 }
 
+export interface PathOptions {
+  /** Points on the path of integrated gradients; 32 unless told. */
+  readonly steps?: number;
+  /** x', an image or one an image; zeros unless told. Integrated gradients only. */
+  readonly baseline?: Float32Array;
+  /** Aborted between batches. */
+  readonly signal?: AbortSignal;
+  /** How many of the network's runs, one an image or a point of its path, are done. */
+  readonly onProgress?: (done: number) => void;
+}
+
+export interface IntegratedGradients {
+  /** [n, ...imageShape] */
+  readonly values: HostTensor;
+  /** [n] f(x) */
+  readonly responses: Float64Array;
+  /** [n] */
+  readonly completeness: readonly Completeness[];
+}
+
 /** Points on the path, where nobody says; each image takes two more runs, at the path's ends. */
 export const INTEGRATION_STEPS = 32;
 
@@ -32,13 +51,17 @@ interface Path {
   readonly ends: number[];
 }
 
-/** @param v [n, positions] */
+/**
+ * @param images [n, ...imageShape] elements
+ * @param v [n, positions] weights of positions in f
+ * @throws UnbraidError OPTION_VALUE for steps that are not a whole number from 1; INPUT_SIZE for a baseline of another size
+ */
 export async function integrate(
   pass: AttributionPass,
   images: Float32Array,
   v: Float32Array,
-  request: AttributionRequest,
-): Promise<Attribution> {
+  request: ExplainedChannel & PathOptions,
+): Promise<IntegratedGradients> {
   const { steps = INTEGRATION_STEPS, signal } = request;
   if (!Number.isInteger(steps) || steps < 1) {
     throw new UnbraidError(

@@ -1,6 +1,6 @@
 /** What `evaluate` measured of a channel, as the report's tables. Numbers that JSON could not hold are null there. */
 import type { Effect } from "../channels/evaluate/ablation.ts";
-import type { ChannelEvaluation, Evaluation } from "../channels/evaluate/evaluate.ts";
+import type { ChannelEvaluation, Evaluation } from "../channels/evaluate/evaluation.ts";
 import type { Contrast, NullComparison } from "../channels/evaluate/separation.ts";
 import type { Similarity } from "../channels/evaluate/similarity.ts";
 import type { Cell, Table } from "./data.ts";
@@ -108,13 +108,21 @@ function reproducibilityTable(e: ChannelEvaluation, r: NonNullable<ChannelEvalua
   };
 }
 
-/** The least difference to a null of any part from all classes: what a headline must stand on. */
+/** Each part's AUROC, and how far above its nulls. */
 export function headline(e: ChannelEvaluation): string {
   const said = e.separation.map(({ concept, from_all, from_concepts }, k) => {
     const c = from_all ?? from_concepts;
-    const nulls: [string, NullComparison | null][] = [["a random partition", c.random_partition], ["a random filter", c.random_filter]]; // prettier-ignore
-    const against = nulls.flatMap(([name, n]) => (n === null ? [] : [`${showMeasure(withoutCount(n.difference))} above ${name}`])); // prettier-ignore
-    return `part ${k + 1} tells ${concept} from ${from_all === null ? "the other concepts" : "all classes"} with an AUROC of ${showNumber(measureOf(c.auroc).value)}, ${against.join(" and ")}`;
+    const nulls: [string, NullComparison | null][] = [["random parts", c.random_partition], ["random filters", c.random_filter]]; // prettier-ignore
+    const above = nulls.flatMap(([name, n]) => (n === null ? [] : [`${differs(n)} ${name}`]));
+    return `part ${k + 1} tells ${concept} from ${from_all === null ? "the other concepts" : "all classes"} with an AUROC of ${showNumber(measureOf(c.auroc).value)}, ${above.join(" and ")}`;
   });
   return said.join("; ");
+}
+
+/** "0.16 (0.11 to 0.21) above", "not surely above". */
+function differs({ difference }: NullComparison): string {
+  const { value, low, high } = measureOf(difference);
+  if (low === undefined || high === undefined || !(low > 0)) return "not surely above";
+  const short = (x: number): string => showNumber(Number(x.toPrecision(2)));
+  return `${short(value)} (${short(low)} to ${short(high)}) above`;
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { ChannelEvaluation } from "../../src/channels/evaluate/evaluate.ts";
+import type { ChannelEvaluation } from "../../src/channels/evaluate/evaluation.ts";
 import type { Similarity } from "../../src/channels/evaluate/similarity.ts";
 import { SPLITS_KEY } from "../../src/channels/split-record.ts";
 import { readModelFile } from "../../src/files.ts";

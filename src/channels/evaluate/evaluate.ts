@@ -7,10 +7,17 @@ import { must, UnbraidError } from "../../errors.ts";
 import { meanTapSums } from "../../relevance/arv.ts";
 import type { Study } from "../../relevance/study.ts";
 import type { Random } from "../random.ts";
-import type { Ablation } from "./ablation.ts";
 import type { SplitChannel } from "./channel.ts";
-import { density, type Density } from "./density.ts";
-import { fractions, residuals, type Activations, type Fractions } from "./fractions.ts";
+import { density } from "./density.ts";
+import type {
+  ChannelEvaluation,
+  ConceptDensity,
+  ConceptFractions,
+  Evaluation,
+  PartSeparation,
+  PooledFractions,
+} from "./evaluation.ts";
+import { fractions, residuals, type Activations } from "./fractions.ts";
 import { filterRule, randomFilter, type Draw } from "./nulls.ts";
 import type { Observations, ObservedImage } from "./observe.ts";
 import { imageHalvings, meanOf, reproducibility, studyHalvings, type Reproducibility } from "./reproducibility.ts";
@@ -33,60 +40,6 @@ export interface EvaluationOptions {
   /** Told how many channels are done. */
   readonly onProgress?: (channels: number) => void;
   readonly signal?: AbortSignal;
-}
-
-export interface ConceptFractions extends Fractions {
-  readonly concept: string;
-  /** Images of the class, and those on which the channel has the share tau of the relevance. */
-  readonly images: number;
-  readonly counted: number;
-}
-
-export interface ConceptDensity extends Density {
-  /** Whose images. */
-  readonly concept: string;
-  /** "original", "part 1", "part 2", ..., "residual". */
-  readonly of: string;
-}
-
-export interface PartSeparation {
-  readonly concept: string;
-  /** From the images of the other concepts. */
-  readonly from_concepts: Contrast;
-  /** From the sample of all classes but the part's own; null without such images. */
-  readonly from_all: Contrast | null;
-}
-
-export interface ChannelEvaluation {
-  readonly channel: number;
-  readonly concepts: readonly string[];
-  readonly classes: readonly number[];
-  readonly rule: string;
-  readonly rho: number | null;
-  readonly fractions: readonly ConceptFractions[];
-  readonly densities: readonly ConceptDensity[];
-  readonly separation: readonly PartSeparation[];
-  /** What random filters were split by, and whose ARVs. */
-  readonly random_filters: { readonly rule: string; readonly rho: number; readonly arvs: "study" | "images" };
-  /** null where nothing was ablated. */
-  readonly ablation: Ablation | null;
-  /** null where the images cannot be halved. */
-  readonly reproducibility: Reproducibility | null;
-  /** In words: what stands above its null, and what does not. */
-  readonly summary: readonly string[];
-}
-
-/** The original's table (METHOD.md A9): all pairs' images together. */
-export interface PooledFractions extends Fractions {
-  /** Which concept's images: 1, 2, ... */
-  readonly concept: number;
-  readonly counted: number;
-}
-
-export interface Evaluation {
-  readonly channels: readonly ChannelEvaluation[];
-  /** Where all channels have as many concepts; else empty. */
-  readonly pooled: readonly PooledFractions[];
 }
 
 const FILTERS = 100;

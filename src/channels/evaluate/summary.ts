@@ -1,6 +1,6 @@
 /** What the figures of a channel say, in words: which parts stand above their nulls, and which do not. */
 import type { Figure } from "../statistics.ts";
-import type { ChannelEvaluation } from "./evaluate.ts";
+import type { ChannelEvaluation } from "./evaluation.ts";
 import type { Contrast, NullComparison } from "./separation.ts";
 
 /** 0.12 [0.05, 0.19] */

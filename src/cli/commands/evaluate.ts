@@ -1,6 +1,7 @@
 /** `unbraid evaluate`: whether the parts of a split model mean anything. */
 import { basename } from "node:path";
-import { evaluateSplit, type Evaluation } from "../../channels/evaluate/evaluate.ts";
+import { evaluateSplit } from "../../channels/evaluate/evaluate.ts";
+import type { Evaluation } from "../../channels/evaluate/evaluation.ts";
 import { randomDraw, type Draw } from "../../channels/evaluate/nulls.ts";
 import { observe, planAblations, type Observations } from "../../channels/evaluate/observe.ts";
 import { EvaluationPass } from "../../channels/evaluate/pass.ts";

@@ -1,0 +1,34 @@
+/** What a command takes on its command line. */
+
+export interface OptionSpec {
+  readonly type: "string" | "boolean";
+  /** May be given several times. */
+  readonly multiple?: boolean;
+  /** What stands for the value in the help: N, FILE, ... */
+  readonly value?: string;
+  readonly help: string;
+}
+
+export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
+
+export interface CommandLineSpec {
+  readonly name: string;
+  /** Lines after `unbraid `. */
+  readonly usage: readonly string[];
+  /** The fewest and the most arguments that are no options. */
+  readonly positionals: readonly [least: number, most: number];
+  readonly options: OptionSpecs;
+}
+
+/** Options that every command takes. */
+export const GLOBAL_OPTIONS = {
+  adapter: {
+    type: "string",
+    value: "NAME",
+    help: "hardware, lavapipe, swiftshader, or part of a name that `unbraid doctor` lists",
+  },
+  batch: { type: "string", value: "N", help: "images at a time (default: by their size)" },
+  json: { type: "boolean", help: "one JSON document on stdout; progress and notes as JSON lines on stderr" },
+  quiet: { type: "boolean", help: "no notes and no progress on stderr" },
+  help: { type: "boolean", help: "this text" },
+} as const satisfies OptionSpecs;
