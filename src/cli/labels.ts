@@ -1,5 +1,6 @@
 /** Names for the network's classes. */
 import { UnbraidError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { parseClasses } from "../images/classes.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { readRegularFile } from "./read-file.ts";
@@ -71,7 +72,7 @@ function readText(path: string): string {
     throw new UnbraidError(
       "input",
       "CLASSES_INVALID",
-      `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+      `${path} cannot be read: ${whyUnreadable(cause)}`,
       "Check the path.",
       { cause },
     );

@@ -3,8 +3,9 @@
  * Source: numpy.lib.format.
  */
 import { UnbraidError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { sizeOf, type ElementType, type HostTensor } from "../graph/graph.ts";
-import { halfFromBits } from "../relevance/half.ts";
+import { halfFromBits } from "../onnx/half.ts";
 import { readRegularFile } from "./read-file.ts";
 
 const MAGIC = "\u0093NUMPY";
@@ -52,7 +53,7 @@ export function readNpy(path: string): NpyTensor {
     throw new UnbraidError(
       "input",
       "NPY_UNREADABLE",
-      `${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`,
+      `${path} cannot be read: ${whyUnreadable(cause)}`,
       "Check the path.",
       { cause },
     );

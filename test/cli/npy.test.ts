@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { encodeNpy, parseNpy } from "../../src/cli/npy.ts";
+import { encodeNpy, parseNpy, readNpy } from "../../src/cli/npy.ts";
 import { UnbraidError } from "../../src/errors.ts";
 
 /** A file as numpy.save makes it, by hand. */
@@ -106,4 +106,8 @@ describe("npy", () => {
     expect(codeOf(npy("[('a', '<f4')]", "(1,)", Float32Array.of(1)))).toBe("NPY_TYPE");
     expect(codeOf(npy("'<f4'", "(1,)", Float32Array.of(1), { version: 9 }))).toBe("NPY_FORMAT");
   });
+});
+
+it("a file that is not there, in words", () => {
+  expect(() => readNpy("nowhere/x.npy")).toThrow(/^nowhere\/x\.npy cannot be read: there is no such file or folder$/);
 });
