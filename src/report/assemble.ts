@@ -17,13 +17,14 @@ import { conceptVectors } from "../channels/sets.ts";
 import type { SplitRecord } from "../channels/split-record.ts";
 import type { ClassSimilarity, Gallery, LayerMap, ReportChannel, ReportData, Visualised } from "./data.ts";
 import { evaluationTables, headline, type EvaluationDocument } from "./evaluation.ts";
-import { evidenceWords, guardsTable, pairsTable, type ConceptPair, type ManifestPart } from "./evidence.ts";
+import { evidenceWords, guardsTable, pairsTable, placeWords, type ConceptPair, type ManifestPart } from "./evidence.ts";
 import { galleriesOf } from "./galleries.ts";
 import { HeatPass } from "./heat.ts";
 import { chosenImages, interactive, hasSlider, SHOWN_OF_A_CONCEPT, thinned } from "./interactive.ts";
 import { layerEntry } from "./layer-map.ts";
 import { Album, type PictureSource } from "./pictures.ts";
 import { proofFinding, proofSentence, proofTable, type VerificationDocument } from "./proof.ts";
+import { showNumber } from "./numbers.ts";
 import { receptiveField } from "./receptive-field.ts";
 import { scanImages, scanRows, type ChannelScan } from "./scan.ts";
 
@@ -114,7 +115,7 @@ export async function assembleReport(r: ReportRequest): Promise<ReportData> {
     version: 1,
     ...r.about,
     layer: split.record.layer,
-    findings: findingLines(r, map, done),
+    findings: findingLines(r, map, findings),
     ...(proof === undefined ? {} : { proof: proofTable(proof), proofSentence: proofSentence(proof) }),
     map,
     ...(r.similarity === undefined ? {} : { similarity: r.similarity }),
@@ -233,7 +234,7 @@ const list = (names: readonly string[]): string => `${names.slice(0, -1).join(",
 
 function summaryOf(channel: SplitChannel, pairs: readonly ConceptPair[], part: ManifestPart | undefined): string {
   const rho = channel.rho === null ? "" : ` at rho ${channel.rho}`;
-  const evidence = pairs.length === 0 ? "" : ` Before the split: ${evidenceWords(pairs)}.`;
+  const evidence = pairs.length === 0 ? "" : ` Before the split: ${evidenceWords(pairs)}, ${placeWords(pairs)}.`;
   const guards = part?.guards ?? undefined;
   const guarded =
     guards === undefined
@@ -244,18 +245,32 @@ function summaryOf(channel: SplitChannel, pairs: readonly ConceptPair[], part: M
   return `Divided between ${list(channel.concepts)} by the ${channel.rule} rule${rho}.${evidence}${guarded}`;
 }
 
-/** Five lines or so: how much there is, each of the first channels with its null beside it, and the proof. */
-function findingLines(r: ReportRequest, map: readonly LayerMap[], channels: readonly ReportChannel[]): string[] {
+/** Five lines or so: how much there is, the first two channels with their nulls, and the proof. */
+function findingLines(r: ReportRequest, map: readonly LayerMap[], findings: Findings): string[] {
   const own = map.find(({ layer }) => layer === r.split.record.layer);
-  const lines: string[] = [];
-  if (own !== undefined) lines.push(layerLine(own, map));
-  for (const { channel, why, concepts, summary } of channels.slice(0, 2)) {
-    lines.push(`Channel ${channel}${why === "" ? "" : ` (${why})`}, ${list(concepts)}. ${summary}`);
-    const evaluated = r.evaluation?.channels.find((e) => e.channel === channel);
-    if (evaluated !== undefined) lines.push(`Channel ${channel}: ${headline(evaluated)}.`);
+  const lines = own === undefined ? [] : [layerLine(own, map)];
+  for (const [c, channel] of r.split.channels.slice(0, 2).entries()) {
+    const remark = r.remarks?.get(channel.channel);
+    const name = `Channel ${channel.channel}${remark === undefined ? "" : ` (${remark})`}, ${list(channel.concepts)}`;
+    const pairs = pairsOf(r, channel, findings);
+    const said = [
+      ...(pairs.length === 0 ? [] : [`${evidenceWords(pairs)}; the median of random pairs is ${showNumber(findings.randomPairs.median)}`]), // prettier-ignore
+      ...guardWords(r.manifest?.find((p) => p.channel === channel.channel)),
+    ];
+    const evaluated = r.evaluation?.channels.find((e) => e.channel === channel.channel);
+    const parts = evaluated === undefined ? [] : [headline(evaluated)];
+    // The first has a line for its parts; what stands beside it is told in one.
+    if (c > 0) lines.push(`${name}: ${[...said, ...parts].join("; ")}.`);
+    else lines.push(`${name}: ${said.join("; ")}.`, ...parts.map((text) => `Its parts on other images: ${text}.`));
   }
   if (r.verification !== undefined) lines.push(proofFinding(r.verification));
   return lines;
+}
+
+function guardWords(part: ManifestPart | undefined): string[] {
+  const guards = part?.guards ?? undefined;
+  if (guards === undefined) return [];
+  return [guards.passed ? "held-out images show both concepts" : "held-out images show no second concept"];
 }
 
 function layerLine({ layer, channels, polysemantic, pairs, expected }: LayerMap, map: readonly LayerMap[]): string {
@@ -264,6 +279,6 @@ function layerLine({ layer, channels, polysemantic, pairs, expected }: LayerMap,
       ? ""
       : ` through ${pairs} pairs of classes, at most ${Math.ceil(expected)} of them falsely`;
   const none = map.filter((l) => l.polysemantic === 0).length;
-  const others = map.length < 2 ? "" : ` Of ${map.length} layers ${none} have none.`;
+  const others = map.length < 2 ? "" : ` ${none} of ${map.length} layers have none.`;
   return `${polysemantic} of the ${channels} channels of ${layer} are polysemantic${falsely}.${others}`;
 }

@@ -83,16 +83,25 @@ const guardsSentence = (guards: Guards): string =>
   (guards.passed ? "The guards let it pass. " : `The guards refuse it: ${guards.why.join("; ")}. `) +
   "Standing: how far the channel's mean response to a concept lies above its mean over classes, in standard deviations over classes.";
 
-/** For a sentence: the pair of highest q, on which the others may rely. */
-export function evidenceWords(pairs: readonly ConceptPair[]): string {
-  const worst = pairs.reduce<Pair | undefined>(
+/** The pair of highest q, on which the others may rely. */
+const weakest = (pairs: readonly ConceptPair[]): Pair | undefined =>
+  pairs.reduce<Pair | undefined>(
     (a, { pair }) => (a === undefined || (pair.significance?.q ?? 1) > (a.significance?.q ?? 1) ? pair : a),
     undefined,
   );
-  if (worst === undefined) return "";
-  const s = worst.significance;
-  if (s === null) return `cosine ${showNumber(worst.cosine)}, without a significance`;
+
+/** For a sentence. */
+export function evidenceWords(pairs: readonly ConceptPair[]): string {
+  const pair = weakest(pairs);
+  if (pair === undefined) return "";
+  const s = pair.significance;
+  if (s === null) return `cosine of relevance vectors ${showNumber(pair.cosine)}, without a significance`;
   const { value, low, high } = s.cosine;
-  const interval = showMeasure({ value, low, high });
-  return `cosine without noise ${interval}, q ${showNumber(s.q)}, ${showNumber(100 * worst.randomPlace)} % of random pairs as low`;
+  return `cosine of relevance vectors ${showMeasure({ value, low, high })}, q ${showNumber(s.q)}`;
+}
+
+/** Beside it the null of random pairs. */
+export function placeWords(pairs: readonly ConceptPair[]): string {
+  const place = weakest(pairs)?.randomPlace ?? NaN;
+  return place === 0 ? "lower than of any random pair" : `as low as ${showNumber(100 * place)} % of random pairs`;
 }

@@ -7,7 +7,7 @@ import { digestOf } from "../relevance/digest.ts";
 import type { ReportChannel, ReportData } from "./data.ts";
 import { Html, markup, scriptJson } from "./escape.ts";
 import {
-  gallerySection,
+  galleriesSection,
   inputsSection,
   mapSection,
   proofSection,
@@ -77,18 +77,21 @@ function channelSection(data: ReportData, c: ReportChannel, k: number): Html {
   const id = `channel-${k}`;
   const live =
     c.interactive === undefined
-      ? markup`<p class="note">
-          This channel was divided by the rule "${c.rule}", which has no source sets: there is nothing to slide.
-        </p>`
+      ? markup`<p class="note">The numbers of this channel's figures are not in the file (rule "${c.rule}").</p>`
       : markup`<div class="live" data-channel="${k}">
           <noscript
             ><p class="note">The figures of this section are drawn by a script that the file carries.</p></noscript
           >
         </div>`;
+  const where = `channel ${c.channel}`;
   return markup`<section id="${id}" aria-labelledby="${id}-title">
-    <h2 id="${id}-title">Channel ${c.channel} <span class="muted">of ${data.layer}: ${c.why}</span></h2>
+    <h2 id="${id}-title">
+      Channel ${c.channel} <span class="muted">of ${data.layer}${c.why === "" ? "" : `: ${c.why}`}</span>
+    </h2>
     <p>${c.summary}</p>
-    ${live} ${c.tables.map(tableSection)} ${c.galleries.map((g) => gallerySection(data, g))}
-    ${c.visualised === undefined ? undefined : visualisedSection(c.visualised)}
+    ${c.points.length === 0 ? undefined : markup`<ul>${c.points.map((point) => markup`<li>${point}</li>`)}</ul>`} ${live}
+    ${c.tables.length === 0 ? undefined : markup`<h3>The evidence, beside its nulls</h3>`}
+    ${c.tables.map((t) => tableSection(t, where))} ${galleriesSection(data, c)}
+    ${c.visualised === undefined ? undefined : visualisedSection(c.visualised, where)}
   </section> `;
 }

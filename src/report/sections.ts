@@ -1,10 +1,22 @@
 /** The parts of the report that need no script: tables, galleries, the map of layers, the proof, the inputs. */
-import type { Crop, Gallery, GalleryItem, LayerMap, Picture, ReportData, Table, Visualised } from "./data.ts";
+import type {
+  Crop,
+  Gallery,
+  GalleryItem,
+  LayerMap,
+  Picture,
+  ReportChannel,
+  ReportData,
+  Table,
+  Visualised,
+} from "./data.ts";
 import { markup, imageUri, type Html } from "./escape.ts";
 import { showCell, showNumber } from "./numbers.ts";
 
-export function tableSection({ caption, columns, rows, note }: Table): Html {
-  return markup`<div class="scroll" role="region" tabindex="0" aria-label="${caption}">
+/** @param where tells regions of one caption apart, for those who jump from region to region */
+export function tableSection({ caption, columns, rows, note }: Table, where = ""): Html {
+  const label = where === "" ? caption : `${caption} (${where})`;
+  return markup`<div class="scroll" role="region" tabindex="0" aria-label="${label}">
       <table>
         <caption>
           ${caption}
@@ -51,15 +63,40 @@ function galleryItem(data: ReportData, item: GalleryItem, measure: string): Html
   </li> `;
 }
 
-export const gallerySection = (data: ReportData, { title, measure, items }: Gallery): Html =>
-  markup`<figure class="gallery">
+function gallerySection(data: ReportData, { title, measure, items }: Gallery): Html {
+  return markup`<figure class="gallery">
     <figcaption>${title} <span class="muted">(${measure})</span></figcaption>
     <ul>
       ${items.map((item) => galleryItem(data, item, measure))}
     </ul>
   </figure> `;
+}
 
-export const visualisedSection = ({ rows, matrix }: Visualised): Html =>
+export function galleriesSection(data: ReportData, { galleries, concepts }: ReportChannel): Html | undefined {
+  if (galleries.length === 0) return undefined;
+  const cropped = galleries.some(({ items }) => items.some(({ crop }) => crop !== undefined));
+  const heat = galleries.some(({ items }) => items.some((item) => item.heat !== undefined));
+  const looked = data.images === undefined ? "" : `Out of ${data.images} images. `;
+  const crops = cropped
+    ? "Cropped to what the strongest position of the channel can see. "
+    : "Every position of this layer can see the whole image, so none is cropped. ";
+  return markup`<h3>Images</h3>
+    <p class="note">
+      ${looked}${crops}${heat ? "Colour shows what in the image raises each part (gradient times input, smoothed): " : ""}
+      ${
+        heat
+          ? concepts.map(
+              (name, k) =>
+                markup`<span class="entry"><span class="key concept-${k}"></span>part ${k + 1}: ${name}</span> `,
+            )
+          : undefined
+      }
+    </p>
+    ${heat ? markup`<div class="heat-switch"></div>` : undefined}
+    <div class="galleries">${galleries.map((g) => gallerySection(data, g))}</div>`;
+}
+
+export const visualisedSection = ({ rows, matrix }: Visualised, where: string): Html =>
   markup`<h3>Pictures that excite the channel and its parts most</h3>
     <p class="note">
       Made by gradient ascent from noise, each from another beginning; the numbers are mean responses over positions.
@@ -83,19 +120,23 @@ export const visualisedSection = ({ rows, matrix }: Visualised): Html =>
           </figure> `,
       )}
     </div>
-    ${matrix.rows.length > 0 && matrix.columns.length > 1 ? tableSection(matrix) : undefined}`;
+    ${matrix.rows.length > 0 && matrix.columns.length > 1 ? tableSection(matrix, where) : undefined}`;
 
 /** Zeros included: a layer without polysemantic channels is a finding too. */
 export function mapSection(map: readonly LayerMap[]): Html | undefined {
   if (map.length === 0) return undefined;
-  const most = Math.max(1e-9, ...map.map((l) => Math.max(l.polysemantic, l.expected ?? 0) / Math.max(1, l.channels)));
-  const bar = (count: number, of: number, kind: string): Html =>
-    markup`<span class="bar ${kind}" style="width:${percent(count / Math.max(1, of) / most)}"></span>`;
+  const share = (count: number, { channels }: LayerMap): number => count / Math.max(1, channels);
+  // Each false pair at most makes one channel more.
+  const falsely = (l: LayerMap): number => Math.min(l.polysemantic, l.expected ?? 0);
+  const most = Math.max(1e-9, ...map.map((l) => share(l.polysemantic, l)));
+  const bar = (count: number, l: LayerMap, kind: string): Html =>
+    markup`<span class="bar ${kind}" style="width:${percent(share(count, l) / most)}"></span>`;
+  const number = (n: number | undefined): string => (n === undefined ? "not known" : showNumber(n));
   return markup`<section id="layers" aria-labelledby="layers-title">
     <h2 id="layers-title">Polysemanticity by layer</h2>
     <p>
-      Channels with at least one finding, of all channels of the layer. Beside them, in grey, what the null would give
-      by itself.
+      Channels that are relevant for two classes through significantly unlike inputs, of all channels of the layer.
+      Beside them, in grey, how many the null would list by itself at most.
     </p>
     <div class="scroll" role="region" tabindex="0" aria-label="Polysemanticity by layer">
       <table class="map">
@@ -106,9 +147,11 @@ export function mapSection(map: readonly LayerMap[]): Html | undefined {
           <tr>
             <th scope="col">layer</th>
             <th scope="col">channels</th>
+            <th scope="col">relevant for a class</th>
             <th scope="col">polysemantic</th>
-            <th scope="col">expected under the null</th>
-            <th scope="col">share</th>
+            <th scope="col">pairs of classes</th>
+            <th scope="col">of them false, at most</th>
+            <th scope="col">share of channels</th>
           </tr>
         </thead>
         <tbody>
@@ -117,10 +160,12 @@ export function mapSection(map: readonly LayerMap[]): Html | undefined {
               markup`<tr>
                 <th scope="row">${l.layer}</th>
                 <td class="number">${l.channels}</td>
+                <td class="number">${number(l.relevant)}</td>
                 <td class="number">${l.polysemantic}</td>
-                <td class="number">${l.expected === undefined ? "not known" : showNumber(l.expected)}</td>
-                <td class="bars" aria-hidden="true">
-                  ${bar(l.polysemantic, l.channels, "found")}${l.expected === undefined ? undefined : bar(l.expected, l.channels, "null")}
+                <td class="number">${number(l.pairs)}</td>
+                <td class="number">${number(l.expected)}</td>
+                <td class="bars">
+                  <span class="number">${showNumber(100 * share(l.polysemantic, l))} %</span>${bar(l.polysemantic, l, "found")}${l.expected === undefined ? undefined : bar(falsely(l), l, "null")}
                 </td>
               </tr> `,
           )}

@@ -7,7 +7,7 @@ const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [560, 320, 48, 40, 12, 12];
 /** More points than that make the page heavy and the picture no clearer. */
 const MAX_POINTS = 4000;
 
-export function similaritySection({ hierarchy, points, spearman, p }: ClassSimilarity): Html {
+export function similaritySection({ hierarchy, points, spearman, p, nullMean }: ClassSimilarity): Html {
   const cosines = points.map(([c]) => c);
   const similarities = points.map(([, s]) => s);
   const [x0, x1] = range(cosines, 0, 1);
@@ -25,8 +25,8 @@ export function similaritySection({ hierarchy, points, spearman, p }: ClassSimil
     <p>
       Each dot is a candidate pair of classes of one channel: how alike the classes are (${hierarchy}) over the cosine
       of their average relevance vectors. Pairs at the left use different inputs. Spearman correlation
-      ${showMeasure(spearman)}; permutation of the classes (Mantel) gives p =
-      ${showNumber(p)}.${step > 1 ? ` Every ${step}th pair is drawn.` : ""}
+      ${showMeasure(spearman)}; permutations of the classes (Mantel's test) give
+      ${nullMean === undefined ? "" : `${showNumber(nullMean)} in the mean and `}p = ${showNumber(p)}.${step > 1 ? ` Every ${step}th pair is drawn.` : ""}
     </p>
     <figure>
       <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${label}" class="chart">

@@ -146,7 +146,8 @@ onAdapters("ascent", (gpu) => {
       pictures: 2,
       seed: 5,
     };
-    const { pictures, responses } = await visualize({ ...options, steps: 25 });
+    const first = await visualize({ ...options, steps: 25 });
+    const { pictures, responses, patches } = first;
     const meanOf = (r: number, k: number, c: number): number => {
       const data = must(pictures[r]?.[k], "picture").data;
       return data.reduce((sum, v, j) => (j % 3 === c ? sum + v : sum), 0) / 256;
@@ -159,7 +160,13 @@ onAdapters("ascent", (gpu) => {
     responses.flat().forEach((r, k) => {
       expect(r).toBeGreaterThan(before.responses.flat()[k] ?? NaN);
     });
-    expect(await visualize({ ...options, steps: 25 })).toEqual({ pictures, responses });
+    expect(await visualize({ ...options, steps: 25 })).toEqual(first);
+    // A row's response is its product with the mean patch: sums of 2 products of float32 inputs, in float64.
+    rows.forEach((row, r) => {
+      responses[r]?.forEach((response, k) => {
+        expect(dot(row, must(patches[r]?.[k], "patch"))).toBeCloseTo(response, 10);
+      });
+    });
   });
 });
 

@@ -4,6 +4,7 @@ import type { Executable } from "../../engine/executable.ts";
 import { gradientName, seedName } from "../../engine/plan.ts";
 import type { Session } from "../../engine/session.ts";
 import type { ConvLayer } from "../../graph/conv-layers.ts";
+import { planeOf } from "../../kernels/spatial.ts";
 import type { StudyLayer } from "../../relevance/study.ts";
 import { Random } from "../random.ts";
 import { Canvas } from "./canvas.ts";
@@ -102,9 +103,7 @@ async function climb(
     };
   });
   const g = o.geometry;
-  const spatial = (shape: readonly number[]): readonly [number, number] =>
-    shape.length === 3 ? [1, shape[2] ?? 1] : [shape[2] ?? 1, shape[3] ?? 1];
-  const [input, output] = [spatial(o.layer.inputShape), spatial(o.layer.outputShape)];
+  const [input, output] = [planeOf(o.layer.inputShape), planeOf(o.layer.outputShape)];
   const objectives = o.rows.map((row) => responseGradient(row, g, input, output));
   const each = g.inChannels * input[0] * input[1];
   const limits = { jitter: Math.max(1, size / 16), scale: 0.1, rotate: 8 };

@@ -29,26 +29,43 @@ class Fft {
   /** sum_x value[x] e^(-2 pi i k x / length), or with e^(+...) when `inverse`, without a factor. */
   run(re: Float64Array, im: Float64Array, inverse: boolean): void {
     const n = this.length;
+    const [cos, sin] = [this.#cos, this.#sin];
     for (let k = 0; k < n; k++) {
       const r = this.#reversed[k] ?? 0;
-      if (r <= k) continue;
-      [re[k], re[r]] = [re[r] ?? 0, re[k] ?? 0];
-      [im[k], im[r]] = [im[r] ?? 0, im[k] ?? 0];
+      if (r > k) {
+        swap(re, k, r);
+        swap(im, k, r);
+      }
     }
     const direction = inverse ? -1 : 1;
     for (let size = 2; size <= n; size *= 2) {
       const [half, step] = [size / 2, n / size];
       for (let start = 0; start < n; start += size)
+        // Without destructuring: the arrays that it makes here would be most of the time.
         for (let k = 0; k < half; k++) {
-          const [c, s] = [this.#cos[k * step] ?? 0, direction * (this.#sin[k * step] ?? 0)];
-          const [a, b] = [start + k, start + k + half];
-          const [rb, ib] = [re[b] ?? 0, im[b] ?? 0];
-          const [x, y] = [rb * c - ib * s, rb * s + ib * c];
-          const [ra, ia] = [re[a] ?? 0, im[a] ?? 0];
-          [re[b], im[b], re[a], im[a]] = [ra - x, ia - y, ra + x, ia + y];
+          const c = cos[k * step] ?? 0;
+          const s = direction * (sin[k * step] ?? 0);
+          const a = start + k;
+          const b = a + half;
+          const rb = re[b] ?? 0;
+          const ib = im[b] ?? 0;
+          const x = rb * c - ib * s;
+          const y = rb * s + ib * c;
+          const ra = re[a] ?? 0;
+          const ia = im[a] ?? 0;
+          re[b] = ra - x;
+          im[b] = ia - y;
+          re[a] = ra + x;
+          im[a] = ia + y;
         }
     }
   }
+}
+
+function swap(values: Float64Array, a: number, b: number): void {
+  const kept = values[a] ?? 0;
+  values[a] = values[b] ?? 0;
+  values[b] = kept;
 }
 
 /** One square plane of a picture as its spectrum. */

@@ -27,57 +27,73 @@ export function randomMovement(random: Random, { jitter, scale, rotate }: Moveme
   return { cos: Math.cos(angle) * zoom, sin: Math.sin(angle) * zoom, dx: either(jitter), dy: either(jitter) };
 }
 
-/** Visits the four canvas pixels and weights of each view pixel. Beyond its edges the canvas repeats, as its spectrum has it. */
-function each(
-  m: Movement,
-  size: number,
-  view: { readonly height: number; readonly width: number },
-  visit: (target: number, source: number, weight: number) => void,
-): void {
-  for (let y = 0; y < view.height; y++)
-    for (let x = 0; x < view.width; x++) {
-      const [u, v] = [x - (view.width - 1) / 2, y - (view.height - 1) / 2];
+interface View {
+  readonly height: number;
+  readonly width: number;
+}
+
+/** The four canvas pixels of each view pixel, and their weights. Beyond its edges the canvas repeats, as its spectrum has it. */
+interface Reads {
+  /** [height * width, 4] */
+  readonly sources: Uint32Array;
+  readonly weights: Float64Array;
+}
+
+function readsOf(m: Movement, size: number, { height, width }: View): Reads {
+  const sources = new Uint32Array(4 * height * width);
+  const weights = new Float64Array(4 * height * width);
+  const wrapped = (i: number): number => ((i % size) + size) % size;
+  let at = 0;
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x++, at += 4) {
+      const u = x - (width - 1) / 2;
+      const v = y - (height - 1) / 2;
       const sx = m.cos * u - m.sin * v + m.dx + (size - 1) / 2;
       const sy = m.sin * u + m.cos * v + m.dy + (size - 1) / 2;
-      const [x0, y0] = [Math.floor(sx), Math.floor(sy)];
-      const [fx, fy] = [sx - x0, sy - y0];
-      const at = (i: number, j: number): number => (((j % size) + size) % size) * size + (((i % size) + size) % size);
-      const target = y * view.width + x;
-      visit(target, at(x0, y0), (1 - fx) * (1 - fy));
-      visit(target, at(x0 + 1, y0), fx * (1 - fy));
-      visit(target, at(x0, y0 + 1), (1 - fx) * fy);
-      visit(target, at(x0 + 1, y0 + 1), fx * fy);
+      const x0 = Math.floor(sx);
+      const y0 = Math.floor(sy);
+      const fx = sx - x0;
+      const fy = sy - y0;
+      const [left, right] = [wrapped(x0), wrapped(x0 + 1)];
+      const [above, below] = [wrapped(y0) * size, wrapped(y0 + 1) * size];
+      sources[at] = above + left;
+      sources[at + 1] = above + right;
+      sources[at + 2] = below + left;
+      sources[at + 3] = below + right;
+      weights[at] = (1 - fx) * (1 - fy);
+      weights[at + 1] = fx * (1 - fy);
+      weights[at + 2] = (1 - fx) * fy;
+      weights[at + 3] = fx * fy;
     }
+  return { sources, weights };
 }
 
 /** @param canvas [3, size, size] @returns [3, height, width], bilinear */
-export function sample(
-  canvas: Float64Array,
-  size: number,
-  movement: Movement,
-  view: { readonly height: number; readonly width: number },
-): Float64Array {
+export function sample(canvas: Float64Array, size: number, movement: Movement, view: View): Float64Array {
+  const { sources, weights } = readsOf(movement, size, view);
   const [n, area] = [size * size, view.height * view.width];
   const out = new Float64Array(3 * area);
-  each(movement, size, view, (target, source, weight) => {
-    for (let c = 0; c < 3; c++)
-      out[c * area + target] = (out[c * area + target] ?? 0) + weight * (canvas[c * n + source] ?? 0);
-  });
+  for (let c = 0; c < 3; c++)
+    for (let p = 0; p < area; p++) {
+      let sum = 0;
+      for (let j = 4 * p; j < 4 * p + 4; j++) sum += (weights[j] ?? 0) * (canvas[c * n + (sources[j] ?? 0)] ?? 0);
+      out[c * area + p] = sum;
+    }
   return out;
 }
 
-/** The transpose of `sample`. @param view gradient [3, height, width] @returns [3, size, size] */
-export function sampleGradient(
-  gradient: Float64Array,
-  size: number,
-  movement: Movement,
-  view: { readonly height: number; readonly width: number },
-): Float64Array {
+/** The transpose of `sample`. @param gradient [3, height, width] @returns [3, size, size] */
+export function sampleGradient(gradient: Float64Array, size: number, movement: Movement, view: View): Float64Array {
+  const { sources, weights } = readsOf(movement, size, view);
   const [n, area] = [size * size, view.height * view.width];
   const out = new Float64Array(3 * n);
-  each(movement, size, view, (target, source, weight) => {
-    for (let c = 0; c < 3; c++)
-      out[c * n + source] = (out[c * n + source] ?? 0) + weight * (gradient[c * area + target] ?? 0);
-  });
+  for (let c = 0; c < 3; c++)
+    for (let p = 0; p < area; p++) {
+      const g = gradient[c * area + p] ?? 0;
+      for (let j = 4 * p; j < 4 * p + 4; j++) {
+        const at = c * n + (sources[j] ?? 0);
+        out[at] = (out[at] ?? 0) + (weights[j] ?? 0) * g;
+      }
+    }
   return out;
 }

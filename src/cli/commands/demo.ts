@@ -35,7 +35,7 @@ interface Effort {
 const LAST = "layer3.2.conv3";
 const FULL: Effort = {
   layers: `conv1,layer1.0.conv2,layer1.1.conv3,layer2.0.conv2,layer2.1.conv3,layer2.2.conv3,layer3.0.conv3,layer3.1.conv3,${LAST}`,
-  ...{ verified: 3, sample: 200, ablations: 3, gallery: 600, pictures: 3, steps: 100 },
+  ...{ verified: 3, sample: 200, ablations: 3, gallery: 600, pictures: 2, steps: 60 },
 };
 const SMALL: Effort = {
   layers: `conv1,layer1.1.conv3,layer2.2.conv3,layer3.1.conv3,${LAST}`,

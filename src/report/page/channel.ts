@@ -6,9 +6,12 @@ import { densityCharts } from "./densities.ts";
 import { ChannelModel, type PartResponses } from "./model.ts";
 import { networkFigure, networkRows, type View } from "./network.ts";
 import { el } from "./svg.ts";
+import type { SourceSets } from "../../channels/sets.ts";
 import type { Interactive } from "../data.ts";
 
 const RHO_STEP = 0.05;
+/** Random partitions that the parts stand beside. */
+const PARTITIONS = 100;
 
 export function channelView(channel: number, data: Interactive, pictures: readonly Picture[]): HTMLElement {
   const model = new ChannelModel(data);
@@ -53,7 +56,7 @@ export function channelView(channel: number, data: Interactive, pictures: readon
         el("figure", {}, el("figcaption", {}, title), chart),
       ),
     );
-    facts.replaceChildren(factsTable(model, responses));
+    facts.replaceChildren(factsTable(model, channel, sets, responses));
     numbers.replaceChildren(
       table(
         "The numbers of this figure",
@@ -64,6 +67,7 @@ export function channelView(channel: number, data: Interactive, pictures: readon
           `image B: ${nameOf(model, pictures, images[1])}`,
         ],
         networkRows(view),
+        `The numbers of the network figure (channel ${channel})`,
       ),
     );
   }
@@ -137,7 +141,7 @@ function thumbnail(model: ChannelModel, pictures: readonly Picture[], n: number,
 
 function legend({ data }: ChannelModel): HTMLElement {
   const entry = (kind: string, text: string): HTMLElement =>
-    el("span", { style: "margin-right:1.2rem;white-space:nowrap" }, el("span", { class: `key ${kind}` }), text);
+    el("span", { class: "entry" }, el("span", { class: `key ${kind}` }), text);
   return el(
     "p",
     {},
@@ -153,37 +157,65 @@ function legend({ data }: ChannelModel): HTMLElement {
 
 function counts({ data }: ChannelModel, sets: ArrayLike<number>): string {
   const list = Array.from(sets);
-  const own = data.concepts.map((name, k) => `${list.filter((s) => s === 1 << k).length} inputs serve ${name} alone`);
+  const count = (n: number, one: string, more: string): string => `${n} ${n === 1 ? `input ${one}` : `inputs ${more}`}`;
+  const own = data.concepts.map((name, k) =>
+    data.parts === undefined
+      ? count(list.filter((s) => s === 1 << k).length, `serves ${name} alone`, `serve ${name} alone`)
+      : count(list.filter((s) => s === 1 << k).length, `adds most to ${name}`, `add most to ${name}`),
+  );
   const shared = list.filter((s) => (s & (s - 1)) !== 0).length;
-  return [...own, `${shared} are shared`].join(", ");
+  return [...own, ...(data.parts === undefined ? [count(shared, "is shared", "are shared")] : [])].join(", ");
 }
 
-function factsTable(model: ChannelModel, { whole, parts }: PartResponses): HTMLElement {
+function factsTable(model: ChannelModel, channel: number, sets: SourceSets, responses: PartResponses): HTMLElement {
   const { concepts } = model.data;
-  const rows = [whole, ...parts].map((values, r) => {
+  const nulls = model.randomPartitions(sets, PARTITIONS);
+  const rows = [responses.whole, ...responses.parts].map((values, r) => {
+    const part = r - 1;
     const by = concepts.map((_, k) => model.imagesOf(k).map((n) => values[n] ?? 0));
-    const own = Math.max(0, r - 1);
-    const others = by.flatMap((v, k) => (k === own ? [] : v));
     return [
-      r === 0 ? "channel" : `part ${r}: ${concepts[own] ?? ""}`,
+      r === 0 ? "channel" : `part ${r}: ${concepts[part] ?? ""}`,
       ...by.map((v) => showNumber(v.reduce((a, b) => a + b, 0) / Math.max(1, v.length))),
-      showNumber(auroc(by[own] ?? [], others)),
+      showNumber(separation(model, values, Math.max(0, part))),
+      r === 0 ? "" : showNumber(mean(nulls.map((parts) => separation(model, parts[part] ?? values, part)))),
     ];
   });
+  const caption = "Mean responses of the parts as they are drawn";
   return table(
-    "Mean responses of the parts as they are drawn",
-    ["response of", ...concepts.map((name) => `on ${name}`), "AUROC, own concept against the others"],
+    caption,
+    [
+      "response of",
+      ...concepts.map((name) => `on ${name}`),
+      "AUROC, own concept against the others",
+      `the same of random parts (mean of ${PARTITIONS})`,
+    ],
     rows,
+    `${caption} (channel ${channel})`,
   );
 }
 
-function table(caption: string, columns: readonly string[], rows: readonly (readonly string[])[]): HTMLElement {
+const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+
+function separation(model: ChannelModel, values: Float64Array, own: number): number {
+  const by = model.data.concepts.map((_, k) => model.imagesOf(k).map((n) => values[n] ?? 0));
+  return auroc(
+    by[own] ?? [],
+    by.flatMap((v, k) => (k === own ? [] : v)),
+  );
+}
+
+function table(
+  caption: string,
+  columns: readonly string[],
+  rows: readonly (readonly string[])[],
+  label: string,
+): HTMLElement {
   const body = rows.map(([first = "", ...rest]) =>
     el("tr", {}, el("th", { scope: "row" }, first), ...rest.map((cell) => el("td", { class: "number" }, cell))),
   );
   return el(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
     el(
       "table",
       {},

@@ -1,5 +1,6 @@
 /** What the page computes, free of the DOM: sets, parts and their responses for any rho, from embedded contributions. */
 import { sourceSets, type SourceSets } from "../../channels/sets.ts";
+import { Random } from "../../channels/random.ts";
 import type { Interactive } from "../data.ts";
 
 export interface PartResponses {
@@ -104,6 +105,32 @@ export class ChannelModel {
       residual[n] = parts.reduce((sum, part) => sum + (part[n] ?? 0), 0) - (whole[n] ?? 0);
     }
     return { whole, parts, residual };
+  }
+
+  /**
+   * Responses of random parts of the same sizes: what serves each concept is drawn among the inputs, always the same way. (Of
+   * parts of any weights, which part gets which of an input's pieces.)
+   * @returns [draws][K][n]
+   */
+  randomPartitions(sets: SourceSets, draws: number): Float64Array[][] {
+    const random = new Random(1);
+    const { inputs, concepts } = this.data;
+    return Array.from({ length: draws }, () => {
+      const order = random.permutation(inputs);
+      const pieces = this.#parts === undefined ? 0 : inputs;
+      const roles = Array.from({ length: pieces }, () => random.permutation(concepts.length));
+      return concepts.map((_, k) =>
+        Float64Array.from({ length: this.images }, (__, n) => {
+          const whole = this.contributions(n);
+          let sum = 0;
+          for (let i = 0; i < inputs; i++) {
+            if (this.#parts !== undefined) sum += this.#partOf(roles[i]?.[k] ?? k, n)[i] ?? 0;
+            else if ((((sets[order[i] ?? 0] ?? 0) >>> k) & 1) === 1) sum += whole[i] ?? 0;
+          }
+          return sum;
+        }),
+      );
+    });
   }
 
   /** The strongest source channels: `each` of every concept's own, and as many of the shared ones. */
