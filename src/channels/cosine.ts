@@ -1,13 +1,6 @@
 /** The cosine of two ARVs. */
-import { roundToHalf } from "../relevance/half.ts";
-
-type Vector = Float64Array;
-
-function dot(a: Vector, b: Vector): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] ?? 0) * (b[i] ?? 0);
-  return sum;
-}
+import { roundToHalf } from "../onnx/half.ts";
+import { dot, type Vector } from "./linear-algebra.ts";
 
 /** In float64; NaN where a norm is zero or anything is not finite. */
 export function cosine(a: Vector, b: Vector): number {

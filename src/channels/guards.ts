@@ -18,6 +18,7 @@
  */
 import { inputsOf, meanTapSums, weightsOf } from "../relevance/arv.ts";
 import { imagesOf, tapsOf, type Study } from "../relevance/study.ts";
+import { dot } from "./linear-algebra.ts";
 import { randomFilters } from "./random-filters.ts";
 import { mean, quantile, variance } from "./statistics.ts";
 
@@ -231,12 +232,6 @@ export function uncorrelating(parts: readonly (readonly number[])[], whole: read
   const centre = whole.map((_, n) => mean(parts.map((s) => s[n] ?? NaN)));
   const spread = parts.reduce((sum, s) => sum + variance(s.map((v, n) => v - (centre[n] ?? NaN))), 0);
   return Math.sqrt(ratio(variance(whole) * (1 - 1 / parts.length), spread));
-}
-
-export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i] ?? 0) * (b[i] ?? 0);
-  return sum;
 }
 
 /** 0 for nothing of nothing: JSON has no NaN. */

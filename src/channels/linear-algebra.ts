@@ -3,7 +3,7 @@ import { invariant } from "../errors.ts";
 
 export type Vector = Float64Array;
 
-export function dot(a: Vector, b: Vector): number {
+export function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += (a[i] ?? 0) * (b[i] ?? 0);
   return sum;

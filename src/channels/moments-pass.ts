@@ -5,6 +5,7 @@ import type { Extension } from "../engine/plan.ts";
 import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
 import { spread, type DeviceTensor } from "../kernels/operator.ts";
+import { planeOf } from "../kernels/spatial.ts";
 import { tapSums } from "../relevance/pass.ts";
 import { tapsOf, type StudyLayer } from "../relevance/study.ts";
 import { patchSize, type MomentBatch } from "./moments.ts";
@@ -27,11 +28,8 @@ const TAP_SUMS = "tap sums";
 const patchesOf = (group: number): string => `patch moments of group ${group}`;
 const imagesOf = (group: number): string => `image moments of group ${group}`;
 
-const plane = (shape: readonly number[]): readonly [number, number] =>
-  shape.length === 3 ? [1, shape[2] ?? 1] : [shape[2] ?? 1, shape[3] ?? 1];
-
 /** P: output positions of the layer. */
-export const positionsOf = (layer: ConvLayer): number => plane(layer.outputShape).reduce((a, b) => a * b, 1);
+export const positionsOf = (layer: ConvLayer): number => planeOf(layer.outputShape).reduce((a, b) => a * b, 1);
 
 export class MomentPass implements Disposable {
   readonly #session: Session;
@@ -123,8 +121,8 @@ function extend(x: Extension, { layer, geometry: g, batch, groups, patchBytes = 
     x.dispatch({
       shader: "patches",
       params: [
-        ...[first, images, g.inChannels, ...plane(layer.inputShape)],
-        ...[...plane(layer.outputShape), ...g.kernel],
+        ...[first, images, g.inChannels, ...planeOf(layer.inputShape)],
+        ...[...planeOf(layer.outputShape), ...g.kernel],
         ...[...g.strides, ...g.dilations, top, left],
       ],
       reads: [source.slot],

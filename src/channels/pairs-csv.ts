@@ -23,14 +23,14 @@ export function pairsCsv(layers: readonly LayerFindings[]): string {
   const rows = layers.flatMap(({ study, listed }) =>
     listed.map((pair) => {
       const row = [...cells(study, pair), ...certainty(pair)];
-      return (named ? [...row, quoted(study.meta.layer.name)] : row).join(",");
+      return (named ? [...row, csvField(study.meta.layer.name)] : row).join(",");
     }),
   );
   return [named ? `${HEADER},layer` : HEADER, ...rows, ""].join("\n");
 }
 
 function cells(study: Study, q: Pair): (string | number)[] {
-  const name = (t: number): string => quoted(study.meta.classes[t] ?? "");
+  const name = (t: number): string => csvField(study.meta.classes[t] ?? "");
   return [
     ...[q.channel, q.class1, q.class2, q.cosine, name(q.class1), name(q.class2)],
     ...[q.count1, q.images1, q.count2, q.images2],
@@ -44,4 +44,5 @@ function certainty({ randomPlace, significance }: Pair): (string | number | bool
   return [cosine.low, cosine.high, place, pSameClass, pThreshold, p, q, significant, nearThreshold];
 }
 
-const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+/** A field of a CSV file, quoted where it needs to be (RFC 4180). */
+export const csvField = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);

@@ -4,6 +4,7 @@
  */
 import { invariant, UnbraidError } from "../errors.ts";
 import type { SourceSets } from "./sets.ts";
+import { mean, sum } from "./statistics.ts";
 
 /** 0.05, 0.10 ... 1.00: the nearest float64 to each decimal, as the original's numpy rounds them. */
 export const RHOS: readonly number[] = Array.from({ length: 20 }, (_, k) => (5 * (k + 1)) / 100);
@@ -90,8 +91,8 @@ export function logRatioScore(onClass1: TwoParts, onClass2: TwoParts): number {
   const n2 = onClass2[0].length;
   // Sums are paired so that swapping both parts and classes adds the same numbers: a + b is b + a, but (a + b) + c is
   // not a + (b + c).
-  const own = sum(onClass1[0]) + sum(onClass2[1]);
-  const other = sum(onClass1[1]) + sum(onClass2[0]);
+  const own = total(onClass1[0]) + total(onClass2[1]);
+  const other = total(onClass1[1]) + total(onClass2[0]);
   const epsilon = (RELATIVE_EPSILON * (own + other)) / (2 * (n1 + n2));
   if (!(epsilon > 0)) return 0;
   const logs = ([first, second]: TwoParts): number[] =>
@@ -162,9 +163,8 @@ function pick(responses: Responses | undefined, rho: number): readonly ArrayLike
   return responses?.[rho] ?? [];
 }
 
+const total = (values: ArrayLike<number>): number => sum(Array.from(values));
 const part = (parts: readonly ArrayLike<number>[], k: number): ArrayLike<number> => parts[k] ?? [];
-const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
-const mean = (values: readonly number[]): number => sum(values) / values.length;
 
 /** Responses are finite, so no score is NaN. */
 function firstMaximum(rhos: readonly number[], scores: readonly number[]): RhoChoice {

@@ -2,7 +2,7 @@
 import { invariant, UnbraidError } from "../errors.ts";
 import { MAX_CONCEPTS as MOST_BITS, type SourceSets } from "../graph/membership.ts";
 import { AverageRelevance } from "../relevance/arv.ts";
-import { roundToHalf } from "../relevance/half.ts";
+import { roundToHalf } from "../onnx/half.ts";
 import type { Study } from "../relevance/study.ts";
 
 export type { SourceSets } from "../graph/membership.ts";
@@ -12,8 +12,6 @@ export type { SourceSets } from "../graph/membership.ts";
  * input serves the concepts for which its relevance is positive, and all where it is for none; it knows no rho.
  */
 export type SetRule = "symmetric" | "official" | "sign";
-
-export const SET_RULES: readonly SetRule[] = ["official", "symmetric", "sign"];
 
 /**
  * @param vectors one ARV a concept, [I/groups] each: oriented for the symmetric rule

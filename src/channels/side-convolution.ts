@@ -1,11 +1,8 @@
 /** Rows of weights run beside a network, at the input of one of its layers, as that layer runs its own. */
 import type { ConvLayer } from "../graph/conv-layers.ts";
 import type { ConvGeometry } from "../kernels/conv-geometry.ts";
+import { planeOf } from "../kernels/spatial.ts";
 import type { StudyLayer } from "../relevance/study.ts";
-
-/** Two spatial sizes of [n, channels, ...]: one axis counts as an image of height 1. */
-const plane = (shape: readonly number[]): readonly [number, number] =>
-  shape.length === 3 ? [1, shape[2] ?? 1] : [shape[2] ?? 1, shape[3] ?? 1];
 
 /**
  * The geometry of `rows` rows over all input channels of the layer ([rows, I, K], zeros outside a row's group).
@@ -16,8 +13,8 @@ export function sideConvolution(layer: ConvLayer, g: StudyLayer, batch: number, 
     groups: 1,
     channels: g.inChannels,
     outputs: rows,
-    input: plane(layer.inputShape),
-    output: plane(layer.outputShape),
+    input: planeOf(layer.inputShape),
+    output: planeOf(layer.outputShape),
     kernel: g.kernel,
     strides: g.strides,
     dilations: g.dilations,

@@ -1,4 +1,5 @@
 /** The floating-point types that weights are stored in: their bits, and rounding to them. */
+import { halfBits, halfFromBits } from "../onnx/half.ts";
 
 export interface ElementType {
   readonly bytes: number;
@@ -34,26 +35,6 @@ function roundTo(value: number, precision: number, least: number): number {
   return value < 0 ? -rounded : rounded;
 }
 
-/** IEEE 754 binary16. NaN is 0x7e00. */
-function halfBits(x: number): number {
-  if (Number.isNaN(x)) return 0x7e00;
-  const value = roundTo(x, 11, -14);
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const size = Math.abs(value);
-  if (size > 65504) return sign | 0x7c00;
-  if (size < 2 ** -14) return sign | (size * 2 ** 24);
-  const exponent = Math.floor(Math.log2(size)); // exact: size has 11 significant bits
-  return sign | (((exponent + 15) << 10) + (size * 2 ** (10 - exponent) - 1024));
-}
-
-function halfNumber(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >>> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
-}
-
 const upper = (raw: Uint8Array): Uint8Array => raw.filter((_, k) => k % 4 >= 2);
 
 /** By ONNX name. The machine is little-endian, as every one that runs WebGPU is. */
@@ -76,7 +57,7 @@ export const ELEMENTS: Partial<Record<string, ElementType>> = {
   },
   float16: {
     ...{ bytes: 2, roundoff: 2 ** -11, spacing: 2 ** -24 },
-    decode: (raw) => Float64Array.from(new Uint16Array(buffer(raw)), halfNumber),
+    decode: (raw) => Float64Array.from(new Uint16Array(buffer(raw)), halfFromBits),
     encode: (values) => bits(Uint16Array.from(values, halfBits)),
   },
 };

@@ -82,6 +82,3 @@ export function checkArity(node: GraphNode, opset: number): void {
 
 const counted = (names: readonly string[]): number => names.findLastIndex((name) => name !== "") + 1;
 const plural = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
-
-/** Operators that the table knows. */
-export const knownArities = (): ReadonlySet<string> => new Set(byOperator.keys());

@@ -6,14 +6,9 @@ import { convolve } from "./convolve.ts";
 import { weightGradient } from "./conv-weight-gradient.ts";
 import type { GradientLowering, Lowering, Operator } from "./operator.ts";
 import { checkedShape, showShape } from "./shape.ts";
-import { AUTO_PADS, extent, resolveSpatial } from "./spatial.ts";
+import { AUTO_PADS, extent, pair, resolveSpatial } from "./spatial.ts";
 
 type Inputs = readonly (ValueInfo | undefined)[];
-type Pair = readonly [number, number];
-
-/** Two spatial axes from one or two: a 1-D convolution is one over images of height 1. */
-const pair = (list: readonly number[], filler: number): Pair =>
-  list.length === 1 ? [filler, list[0] ?? filler] : [list[0] ?? filler, list[1] ?? filler];
 
 /** What kernels can count: they compute positions in 32-bit integers with a sign. */
 const MOST = 2 ** 31 - 1;

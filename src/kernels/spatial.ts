@@ -17,6 +17,13 @@ export interface Spatial {
   readonly output: readonly number[];
 }
 
+/** Two spatial axes from one or two: what has one is an image of height 1. @param filler of the axis that is not there */
+export const pair = (list: readonly number[], filler: number): [number, number] =>
+  list.length === 1 ? [filler, list[0] ?? filler] : [list[0] ?? filler, list[1] ?? filler];
+
+/** Height and width of [n, channels, ...] with one or two spatial axes. */
+export const planeOf = (shape: readonly number[]): [number, number] => pair(shape.slice(2), 1);
+
 export const AUTO_PADS = ["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"] as const;
 
 /** Positions in a padded input that kernels can count without wrapping around. */

@@ -2,6 +2,7 @@
  * The stored elements of a TensorProto as little-endian bits, and those bits as numbers. Bits are copied, never
  * computed, so that a NaN's payload survives; the number of elements that are stored is counted before memory is taken.
  */
+import { halfFromBits } from "./half.ts";
 import { DATA_TYPES } from "./model.ts";
 import type { DataTypeName } from "./model.ts";
 import { MAX_INT, TENSOR } from "./schema.ts";
@@ -118,7 +119,7 @@ export function numbersOf(type: string, raw: Uint8Array, own: boolean): Float32A
     case "float64":
       return Float32Array.from(new Float64Array(buffer, at, n / 8));
     case "float16":
-      return Float32Array.from(new Uint16Array(buffer, at, n / 2), halfToNumber);
+      return Float32Array.from(new Uint16Array(buffer, at, n / 2), halfFromBits);
     case "bfloat16":
       return new Float32Array(Uint32Array.from(new Uint16Array(buffer, at, n / 2), (h) => h << 16).buffer);
     case "bool":
@@ -145,12 +146,3 @@ export function numbersOf(type: string, raw: Uint8Array, own: boolean): Float32A
 }
 
 const saturated = (value: bigint): number => Math.max(-MAX_INT, Math.min(MAX_INT, Number(value)));
-
-/** IEEE 754 binary16 to a number, exactly. */
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >>> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0x1f) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
-}

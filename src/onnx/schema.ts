@@ -51,7 +51,6 @@ export const ATTRIBUTE_TYPE = {
   strings: 8,
 } as const;
 export const SPARSE = { values: 1, dims: 3 } as const;
-export const VALUE_INFO = { name: 1 } as const;
 export const ENTRY = { key: 1, value: 2 } as const;
 
 /** An int64 as protobufjs gives it (a number, or a Long), saturated at +-2^53. */

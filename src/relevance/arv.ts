@@ -2,7 +2,7 @@
  * Average relevance vectors (ARVs): what each input channel contributes to a channel, on average over the images of a
  * class (METHOD.md A3, in the one-pass form of B).
  */
-import { roundToHalf } from "./half.ts";
+import { roundToHalf } from "../onnx/half.ts";
 import { tapsOf, tapSumsOf } from "./study.ts";
 import type { Study, StudyLayer } from "./study.ts";
 

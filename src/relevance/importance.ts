@@ -2,7 +2,7 @@
  * Which channels are important on an image (METHOD.md A2): those whose relevance reaches a share tau of the image's
  * total positive relevance.
  */
-import { roundToHalf } from "./half.ts";
+import { roundToHalf } from "../onnx/half.ts";
 
 /**
  * The two ways to decide. "exact": float32 relevances as they come, sums and products in float64 here and in

@@ -1,11 +1,8 @@
 /** A Conv layer as a study records it. */
 import { must, UnbraidError } from "../errors.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
-import { resolveSpatial } from "../kernels/spatial.ts";
+import { pair, resolveSpatial } from "../kernels/spatial.ts";
 import type { StudyLayer } from "./study.ts";
-
-const pair = (list: readonly number[], filler: number): [number, number] =>
-  list.length === 1 ? [filler, list[0] ?? filler] : [list[0] ?? filler, list[1] ?? filler];
 
 /** @throws UnbraidError LAYER_WEIGHT_COMPUTED where the weights are not stored in the file */
 export function studyLayer(layer: ConvLayer): StudyLayer {

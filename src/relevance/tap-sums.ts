@@ -1,6 +1,7 @@
 /** Tap sums on the GPU (METHOD.md B, "One pass finds"): the dispatch, and which of its shader's ways suits a layer. */
 import type { Extension } from "../engine/plan.ts";
 import { spread, type DeviceTensor } from "../kernels/operator.ts";
+import { planeOf } from "../kernels/spatial.ts";
 import type { StudyLayer } from "./study.ts";
 import { tapsOf } from "./study.ts";
 
@@ -29,11 +30,10 @@ export function tapSums(
   g: StudyLayer,
   outputShape: readonly number[],
 ): void {
-  const plane = (shape: readonly number[]) => (shape.length === 3 ? [1, shape[2] ?? 1] : shape.slice(2));
   const [batch = 0] = input.shape;
   const [top, left] = g.pads;
   const way = wayFor(g);
-  let [from, to] = [plane(input.shape), plane(outputShape)];
+  let [from, to] = [planeOf(input.shape), planeOf(outputShape)];
   // One tap that meets every element: the plane is as good as one row, and has fewer ends.
   if (way === "point" && from.join() === to.join() && [...g.strides, top + 1, left + 1].every((n) => n === 1)) {
     from = [1, from.reduce((a, b) => a * b, 1)];

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { must } from "../../src/errors.ts";
 import { ELEMENTS, type ElementType } from "../../src/graph/elements.ts";
 import { partRows, type PartRow } from "../../src/graph/membership.ts";
-import { roundToHalf } from "../../src/relevance/half.ts";
+import { roundToHalf } from "../../src/onnx/half.ts";
 import { noise } from "../onnx/make.ts";
 import { bitsOf, subsets } from "./surgery-case.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { AverageRelevance, inputsOf, relevanceVector } from "../../src/relevance/arv.ts";
-import { roundToHalf } from "../../src/relevance/half.ts";
+import { roundToHalf } from "../../src/onnx/half.ts";
 import { accumulate } from "../../src/relevance/accumulate.ts";
 
 import { Random } from "../support/random.ts";

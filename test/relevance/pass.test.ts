@@ -9,7 +9,7 @@ import type { Gpu } from "../../src/gpu/gpu.ts";
 import { convLayers, findLayer } from "../../src/graph/conv-layers.ts";
 import { inferShapes } from "../../src/graph/infer.ts";
 import { inferRule } from "../../src/kernels/table.ts";
-import { roundToHalf } from "../../src/relevance/half.ts";
+import { roundToHalf } from "../../src/onnx/half.ts";
 import { addImportanceBits, countImportant, importanceWords } from "../../src/relevance/importance.ts";
 import { markImportant, MAX_TAUS, RelevancePass, tapSums } from "../../src/relevance/pass.ts";
 import { studyLayer } from "../../src/relevance/study-layer.ts";

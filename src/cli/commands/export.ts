@@ -1,5 +1,6 @@
 /** `unbraid export`: studies and evaluations for NumPy, pandas and spreadsheets. */
 import { zipSync } from "fflate";
+import { csvField } from "../../channels/pairs-csv.ts";
 import { UnbraidError } from "../../errors.ts";
 import { AverageRelevance } from "../../relevance/arv.ts";
 import type { VARIANTS } from "../../relevance/importance.ts";
@@ -129,7 +130,7 @@ function studyCsv(study: Study): string {
   taus.forEach((tau, k) => {
     classes.forEach((name, t) => {
       countsOf(study, "exact", k, t).forEach((count, c) => {
-        if (count > 0) lines.push([c, t, quoted(name), tau, count, imagesOf(study, t)].join(","));
+        if (count > 0) lines.push([c, t, csvField(name), tau, count, imagesOf(study, t)].join(","));
       });
     });
   });
@@ -170,9 +171,7 @@ function measuresCsv(json: unknown, path: string): string {
   const measures = measuresOf(json);
   if (measures.length === 0) throw notEvaluation(path, "it holds no measure");
   const rows = measures.map(({ name, value: v, low, high, n }) =>
-    [quoted(name), v, low ?? "", high ?? "", n ?? ""].join(","),
+    [csvField(name), v, low ?? "", high ?? "", n ?? ""].join(","),
   );
   return ["name,value,low,high,n", ...rows, ""].join("\n");
 }
-
-const quoted = (text: string): string => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);

@@ -1,10 +1,7 @@
 /**
- * float16 (IEEE 754 binary16) on the host: the original keeps every per-image number in it, so `--compat official`
- * must round where it rounds (METHOD.md, part A).
+ * float16 (IEEE 754 binary16) on the host: tensors of files have it, and the original keeps every per-image number in it,
+ * so `--compat official` must round where it rounds (METHOD.md, part A).
  */
-
-/** The largest finite float16. */
-export const HALF_MAX = 65504;
 
 /** From here on values round to infinity: halfway between 65504 and 65536, and ties go to the even 65536. */
 const OVERFLOW = 65520;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { halfBits, halfFromBits, roundToHalf } from "../../src/relevance/half.ts";
+import { halfBits, halfFromBits, roundToHalf } from "../../src/onnx/half.ts";
 
 /** The next float64 above a positive finite x. */
 function nextUp(x: number): number {
