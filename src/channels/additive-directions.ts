@@ -63,10 +63,11 @@ export function overAllImages(
   { kappa, lambda, beta }: { readonly kappa: number; readonly lambda: number; readonly beta: number },
 ): Directions {
   const K = classes.length;
-  const matrix = moments.patches.map((r, i) => 2 * (1 - beta) * (r + kappa * (moments.imageMeans[i] ?? 0)));
+  let matrix = scaled(2 * (1 - beta), moments.pooled(kappa));
   // In the order of the classes, so that another order of the concepts adds the same numbers.
   if (beta > 0)
-    for (const t of classes.toSorted((a, b) => a - b)) addTo(matrix, (2 * beta) / K, moments.aboutMean(t, kappa));
+    for (const t of classes.toSorted((a, b) => a - b))
+      matrix = plus(matrix, (2 * beta) / K, moments.aboutMean(t, kappa));
   const q = regularised(prior, w, lambda);
   const deviations = classes.map((t) =>
     scaled((moments.imagesOf[t] ?? 0) / moments.images, plus(moments.classMeans[t] ?? w, -1, moments.mean)),
@@ -74,37 +75,24 @@ export function overAllImages(
   return solve(q, matrix, contrasts(deviations));
 }
 
-/** e_l: least squares on the concepts' classes for a part that is w on its own class and nothing on the others. */
+/**
+ * e_l: least squares on the concepts' classes for a part that is w on its own class and nothing on the others.
+ * @param lambdas strengths of the prior @returns for each
+ */
 export function overConcepts(
   moments: GroupMoments,
   w: Vector,
   classes: readonly number[],
   prior: TimesVector,
-  lambda: number,
-): Directions {
-  const size = moments.size;
-  const matrices = new Map(
-    classes
-      .toSorted((a, b) => a - b)
-      .map((t) => {
-        const matrix = moments.withinClass(t);
-        const d = plus(moments.classMeans[t] ?? w, -1, moments.meanOfClasses);
-        for (let i = 0; i < size; i++)
-          for (let j = 0, at = i * size; j < size; j++, at++)
-            matrix[at] = (matrix[at] ?? 0) + MEANS * ((d[i] ?? 0) * (d[j] ?? 0));
-        return [t, matrix];
-      }),
-  );
-  const total = new Float64Array(size * size);
-  for (const matrix of matrices.values()) addTo(total, 1, matrix);
-  const images = classes.map((t) => times(matrices.get(t) ?? total, w));
+  lambdas: readonly number[],
+): Directions[] {
+  let total: Vector = new Float64Array(moments.size ** 2);
+  for (const t of classes.toSorted((a, b) => a - b)) total = plus(total, 1, moments.withinClass(t, MEANS));
+  const images = classes.map((t) => times(moments.withinClass(t, MEANS), w));
   // C_k w - (1/K) sum_j C_j w is (K-1)/K of the contrast of C_k w with the mean of the others.
   const K = classes.length;
-  return solve(
-    regularised(prior, w, lambda),
-    total,
-    contrasts(images).map((c) => scaled((K - 1) / K, c)),
-  );
+  const targets = contrasts(images).map((c) => scaled((K - 1) / K, c));
+  return lambdas.map((lambda) => solve(regularised(prior, w, lambda), total, targets));
 }
 
 /** v_k less the mean of the others: sums to nothing, and for two is v_1 - v_2 and its negative bit for bit. */

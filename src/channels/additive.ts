@@ -83,12 +83,12 @@ export function additiveDirections(request: AdditiveRequest): AdditiveDirections
   const { unit } = unitOf(request);
   const prior = filterPrior(moments, request.filters, request.exclude);
   const all = overAllImages(moments, unit, classes, prior, options);
-  const pair = overConcepts(moments, unit, classes, prior, options.lambdaPair);
-  const directions = [all.e, pair.e, bySets(moments, unit, classes, request.taps)].map((e) => {
+  const [pair] = overConcepts(moments, unit, classes, prior, [options.lambdaPair]);
+  const directions = [all.e, pair?.e ?? [], bySets(moments, unit, classes, request.taps)].map((e) => {
     const length = Math.sqrt(sumOver(e, (v) => form(v, moments.patches, v)) / e.length);
     return length > 0 ? e.map((v) => scaled(1 / length, v)) : e;
   });
-  return { directions, iterations: all.iterations + pair.iterations };
+  return { directions, iterations: all.iterations + (pair?.iterations ?? 0) };
 }
 
 /** The other half: how far the parts are moved apart. @throws as `additiveSplit` */

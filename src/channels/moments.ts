@@ -50,6 +50,9 @@ export function momentBytes({ layer, groups, kept, classes }: MomentOptions): nu
   return 8 * (groups?.length ?? layer.groups) * (2 * (1 + kept.length) * size * size + classes * size);
 }
 
+/** What matrices made of the sums may take while they wait to be asked for again. */
+const KEPT_BYTES = 2 ** 28;
+
 export class MomentSums {
   readonly options: MomentOptions;
   readonly groups: readonly number[];
@@ -130,6 +133,8 @@ export class GroupMoments {
   readonly imageMeans: Float64Array;
   readonly #positions: number;
   readonly #byClass: ReadonlyMap<number, Second>;
+  /** Matrices that were asked for last: splits between the same classes ask again. */
+  readonly #kept = new Map<string, Float64Array>();
 
   constructor(
     { positions, layer }: MomentOptions,
@@ -161,25 +166,55 @@ export class GroupMoments {
   }
 
   /**
-   * [D, D] C_t + kappa V_t: second moments of a class's patches and mean patches about the mean over all images.
+   * [D, D] C_t + kappa V_t: second moments of a class's patches and mean patches about the mean over all images;
+   * not to be changed.
    * @throws UnbraidError MOMENTS_CLASS
    */
   aboutMean(t: number, kappa: number): Float64Array {
-    const [second, images] = this.#ofClass(t);
-    const [m, g] = [this.classMeans[t] ?? this.mean, this.mean];
-    const times = 1 + kappa;
-    return this.#matrix(second, images, 1, kappa, [
-      [-times, m, g],
-      [-times, g, m],
-      [times, g, g],
-    ]);
+    return this.#keep(`about ${t} ${kappa}`, () => {
+      const [second, images] = this.#ofClass(t);
+      const [m, g] = [this.classMeans[t] ?? this.mean, this.mean];
+      const times = 1 + kappa;
+      return this.#matrix(second, images, 1, kappa, [
+        [-times, m, g],
+        [-times, g, m],
+        [times, g, g],
+      ]);
+    });
   }
 
-  /** [D, D] covariance of a class's patches about the class's own mean. @throws UnbraidError MOMENTS_CLASS */
-  withinClass(t: number): Float64Array {
-    const [second, images] = this.#ofClass(t);
-    const m = this.classMeans[t] ?? this.mean;
-    return this.#matrix(second, images, 1, 0, [[-1, m, m]]);
+  /** [D, D] R + kappa V; not to be changed. */
+  pooled(kappa: number): Float64Array {
+    return this.#keep(`pooled ${kappa}`, () => this.patches.map((r, i) => r + kappa * (this.imageMeans[i] ?? 0)));
+  }
+
+  /**
+   * [D, D] covariance of a class's patches about the class's own mean, and `means` d d^T of how far that is from the mean of the
+   * classes' means; not to be changed.
+   * @throws UnbraidError MOMENTS_CLASS
+   */
+  withinClass(t: number, means = 0): Float64Array {
+    return this.#keep(`within ${t} ${means}`, () => {
+      const [second, images] = this.#ofClass(t);
+      const m = this.classMeans[t] ?? this.mean;
+      const d = m.map((x, i) => x - (this.meanOfClasses[i] ?? 0));
+      return this.#matrix(second, images, 1, 0, [
+        [-1, m, m],
+        [means, d, d],
+      ]);
+    });
+  }
+
+  #keep(key: string, make: () => Float64Array): Float64Array {
+    const matrix = this.#kept.get(key) ?? make();
+    this.#kept.delete(key);
+    this.#kept.set(key, matrix);
+    const room = Math.max(2, Math.floor(KEPT_BYTES / matrix.byteLength));
+    for (const old of this.#kept.keys()) {
+      if (this.#kept.size <= room) break;
+      this.#kept.delete(old);
+    }
+    return matrix;
   }
 
   #ofClass(t: number): readonly [Second, number] {

@@ -18,7 +18,7 @@ export interface TuningOptions {
   readonly rows: readonly Vector[];
   readonly taps: number;
   readonly random: Random;
-  /** Plants to fit on; 160 unless given. */
+  /** Plants to fit on; 240 unless given. */
   readonly plants?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (share: number) => void;
@@ -27,16 +27,24 @@ export interface TuningOptions {
 /** What one plant adds to the normal equations. */
 interface Equations {
   readonly members: readonly [number, number];
+  /** Whether both parts have the same size. */
+  readonly equal: boolean;
   readonly gram: Float64Array;
   readonly target: Float64Array;
 }
 
 const PRIORS = [
-  { all: { kappa: 10, lambda: 0.2, beta: 0 }, pair: 0.03 },
-  { all: { kappa: 3, lambda: 0.02, beta: 0 }, pair: 0.3 },
+  { kappa: 10, lambda: 0.2, beta: 0 },
+  { kappa: 3, lambda: 0.02, beta: 0 },
 ] as const;
-/** Directions: two of each regression, one of sets; each as it is and times the channel's response to its classes. */
-const BASIS = 10;
+const LAMBDAS = [0.03, 0.3] as const;
+/**
+ * Directions: two of each regression, one of sets; each as it is and times the channel's response to its classes; and last what
+ * lies along w, by which of its classes it responds to more.
+ */
+const BASIS = 11;
+/** In deviations over images: below it the two classes say little of which part is larger. */
+const LEAST_RESPONSE = 0.3;
 /** Added to the normal equations' diagonal, relative to its mean. */
 const RIDGE = 3e-3;
 
@@ -53,21 +61,32 @@ export class Tuning {
     return this.#equations.length;
   }
 
-  /** @param exclude channels whose plants are left out: those that a plant under test is made of */
-  coefficients(exclude: readonly number[] = []): Float64Array {
+  /**
+   * @param exclude channels whose plants are left out: those that a plant under test is made of
+   * @param sizes "equal" where both parts are known to have the same variance over images
+   */
+  coefficients(exclude: readonly number[] = [], sizes: "any" | "equal" = "any"): Float64Array {
     const gram = new Float64Array(BASIS * BASIS);
     const target = new Float64Array(BASIS);
-    for (const { members, ...equations } of this.#equations) {
-      if (members.some((c) => exclude.includes(c))) continue;
+    for (const { members, equal, ...equations } of this.#equations) {
+      if (members.some((c) => exclude.includes(c)) || (sizes === "equal" && !equal)) continue;
       addTo(gram, 1, equations.gram);
       addTo(target, 1, equations.target);
     }
+    if (sizes === "equal") dropLast(gram, target);
     let trace = 0;
     for (let i = 0; i < BASIS; i++) trace += gram[i * BASIS + i] ?? 0;
     for (let i = 0; i < BASIS; i++)
       gram[i * BASIS + i] = (gram[i * BASIS + i] ?? 0) + (RIDGE * trace) / BASIS + Number.MIN_VALUE;
     return solveSmall(gram, target);
   }
+}
+
+/** What lies along w is no question where both parts have one size. */
+function dropLast(gram: Float64Array, target: Float64Array): void {
+  const last = BASIS - 1;
+  for (let i = 0; i < BASIS; i++) gram[i * BASIS + last] = gram[last * BASIS + i] = 0;
+  target[last] = 0;
 }
 
 /** The class to which a filter responds most, of those whose moments are kept; undefined where there is none. */
@@ -87,7 +106,7 @@ export function topClass(moments: GroupMoments, w: Vector): number | undefined {
  */
 export function tune(options: TuningOptions): Tuning {
   const { moments, filters, rows, taps, random, signal, onProgress } = options;
-  const plants = options.plants ?? 160;
+  const plants = options.plants ?? 240;
   const channels = rows.flatMap((row, channel) => {
     const variance = form(row, moments.imageMeans, row);
     const top = topClass(moments, row);
@@ -107,19 +126,21 @@ export function tune(options: TuningOptions): Tuning {
     const [a, b] = [channels[random.below(channels.length)], channels[random.below(channels.length)]];
     if (a === undefined || b === undefined || a.top === b.top) continue;
     const members = [a.channel, b.channel] as const;
-    const { vectors, size } = basis({
+    // Half of the plants have parts of one size, half up to twice as large a one as the other.
+    const equal = equations.length % 2 === 0;
+    const first = equal ? a.unit : scaled(2 ** (2 * random.uniform() - 1), a.unit);
+    const { vectors, size } = tunedDirections({
       ...{ moments, filters, exclude: members, taps, sign: 1 },
-      ...{ weights: plus(a.unit, 1, b.unit), classes: [a.top, b.top] },
+      ...{ weights: plus(first, 1, b.unit), classes: [a.top, b.top] },
     });
-    if (!(size > 0)) continue;
-    const truth = scaled(1 / (2 * size), plus(a.unit, -1, b.unit));
+    const truth = scaled(1 / (2 * size), plus(first, -1, b.unit));
     const images = vectors.map((v) => times(moments.imageMeans, v));
     const weight = 1 / Math.max(form(truth, moments.imageMeans, truth), 1e-12);
     const gram = Float64Array.from({ length: BASIS * BASIS }, (_, at) => {
       const [x, y] = [vectors[Math.floor(at / BASIS)], images[at % BASIS]];
       return x === undefined || y === undefined ? 0 : weight * dot(x, y);
     });
-    equations.push({ members, gram, target: Float64Array.from(images, (x) => weight * dot(x, truth)) });
+    equations.push({ members, equal, gram, target: Float64Array.from(images, (x) => weight * dot(x, truth)) });
   }
   return new Tuning(equations);
 }
@@ -134,8 +155,11 @@ export interface TunedSplit {
  * D1 = w/2 + e, D2 = w/2 - e for two concepts.
  * @param coefficients of `Tuning`
  */
-export function tunedSplit(request: AdditiveRequest, coefficients: Float64Array): TunedSplit {
-  const { vectors, size } = basis(request);
+export function tunedSplit(
+  request: AdditiveRequest,
+  coefficients: Float64Array,
+  { vectors, size } = tunedDirections(request),
+): TunedSplit {
   const e = new Float64Array(request.weights.length);
   vectors.forEach((v, j) => {
     addTo(e, (coefficients[j] ?? 0) * size * request.sign, v);
@@ -145,7 +169,14 @@ export function tunedSplit(request: AdditiveRequest, coefficients: Float64Array)
 }
 
 /** The directions for a channel of unit variance over images, and the size by which they are to be multiplied. */
-function basis(request: AdditiveRequest): { readonly vectors: readonly Vector[]; readonly size: number } {
+export interface TunedDirections {
+  /** [11][D] in the layer's orientation. */
+  readonly vectors: readonly Vector[];
+  readonly size: number;
+}
+
+/** The costly half of `tunedSplit`. @throws UnbraidError SPLIT_CONSTANT, MOMENTS_CLASS */
+export function tunedDirections(request: AdditiveRequest): TunedDirections {
   const { moments, filters, exclude, classes, taps, sign } = request;
   invariant(classes.length === 2, `${classes.length} concepts`);
   const w = Float64Array.from(request.weights, (v) => v * sign);
@@ -156,21 +187,23 @@ function basis(request: AdditiveRequest): { readonly vectors: readonly Vector[];
   const atUnitResponse = scaled(1 / Math.sqrt(power), w);
   const prior = filterPrior(moments, filters, exclude);
   const directions = [
-    ...PRIORS.map(({ all }) => overAllImages(moments, atUnitResponse, classes, prior, all).e),
-    ...PRIORS.map(({ pair }) => overConcepts(moments, atUnitResponse, classes, prior, pair).e),
+    ...PRIORS.map((priors) => overAllImages(moments, atUnitResponse, classes, prior, priors).e),
+    ...overConcepts(moments, atUnitResponse, classes, prior, LAMBDAS).map(({ e }) => e),
     bySets(moments, unit, classes, taps),
   ].map((e) => e[0] ?? unit);
   const image = times(moments.imageMeans, unit);
   const apart = directions.map((e) => {
-    // Nothing tells which part is the larger one: of what lies along w both get the same.
+    // What lies along w says which part is larger, not where they differ: it is a direction of its own.
     const free = plus(e, -dot(e, image), unit);
     const length = Math.sqrt(form(free, moments.imageMeans, free));
     return length > 0 ? scaled(1 / length, free) : free;
   });
-  const response = classes
-    .map((t) => dot(unit, moments.classMeans[t] ?? unit) - dot(unit, moments.mean))
-    .reduce((a, b) => a + b, 0);
-  return { vectors: [...apart, ...apart.map((v) => scaled(response, v))], size };
+  const [first = 0, second = 0] = classes.map(
+    (t) => dot(unit, moments.classMeans[t] ?? unit) - dot(unit, moments.mean),
+  );
+  const response = first + second;
+  const larger = scaled((first - second) / Math.max(response, LEAST_RESPONSE), unit);
+  return { vectors: [...apart, ...apart.map((v) => scaled(response, v)), larger], size };
 }
 
 /** x of A x = b for A [n, n] symmetric and positive definite, by Cholesky's decomposition. */

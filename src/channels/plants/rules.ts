@@ -12,7 +12,7 @@ import {
 import type { Vector } from "../linear-algebra.ts";
 import type { GroupMoments } from "../moments.ts";
 import { sourceSets, type SetRule, type SourceSets } from "../sets.ts";
-import { tunedSplit, type Tuning } from "../tuned.ts";
+import { tunedDirections, tunedSplit, type TunedDirections, type Tuning } from "../tuned.ts";
 import { groupOf, truthOf, weightsOfPlant, type Plant } from "./plant.ts";
 
 /** What is known of a group of the layer from the evidence. */
@@ -47,6 +47,7 @@ export interface PlantedCase {
   readonly positions: number;
   /** By order of the concepts: three rules share them. */
   readonly directions: Map<string, AdditiveDirections>;
+  readonly tuned: Map<string, TunedDirections>;
 }
 
 /** What a rule makes of a plant. */
@@ -108,9 +109,13 @@ export const RULES: readonly Rule[] = [
     name: "tuned",
     about: "additive, weights of its directions fitted on plants of other channels",
     takes: two,
-    split: (c, order) => ({
-      parts: tunedSplit(requestOf(c, order), c.evidence.tuning.coefficients(membersInGroup(c))).parts,
-    }),
+    split: (c, order) => byTuning(c, order, "any"),
+  },
+  {
+    name: "tuned_equal",
+    about: "the same, both parts known to be of one size",
+    takes: two,
+    split: (c, order) => byTuning(c, order, "equal"),
   },
 ];
 
@@ -136,6 +141,14 @@ function byAddition(c: PlantedCase, order: readonly number[], options: AdditiveO
   const directions = c.directions.get(order.join()) ?? additiveDirections(request);
   c.directions.set(order.join(), directions);
   return { parts: splitAlong({ ...request, options }, directions).parts };
+}
+
+function byTuning(c: PlantedCase, order: readonly number[], sizes: "any" | "equal"): RuleSplit {
+  const request = requestOf(c, order);
+  const key = order.join();
+  const directions = c.tuned.get(key) ?? tunedDirections(request);
+  c.tuned.set(key, directions);
+  return { parts: tunedSplit(request, c.evidence.tuning.coefficients(membersInGroup(c), sizes), directions).parts };
 }
 
 /** [I/groups] the ARV of a planted channel, for a mean patch. */
@@ -206,5 +219,15 @@ export function plantedCase(
 ): PlantedCase {
   const truth = truthOf(layer, plant);
   const group = groupOf(layer, must(plant.parts[0], "part").channel);
-  return { plant, layer, group, weights: weightsOfPlant(truth), truth, evidence, directions: new Map(), ...other };
+  return {
+    plant,
+    layer,
+    group,
+    weights: weightsOfPlant(truth),
+    truth,
+    evidence,
+    directions: new Map(),
+    tuned: new Map(),
+    ...other,
+  };
 }

@@ -74,6 +74,7 @@ export async function scorePlants(run: ScoreRun): Promise<Score> {
     judged.push({ plant: c.plant, marks: judge(c, unseen.images, random.fork(), k % SWAPPED === 0) });
     // What rules share of a plant is not needed any more.
     c.directions.clear();
+    c.tuned.clear();
     if (k % 16 === 15) await new Promise((resolve) => setTimeout(resolve, 0));
   }
   const banks = new Map(
@@ -124,7 +125,7 @@ const rowsOf = (layer: StudyLayer, group: number): Vector[] => {
 };
 
 /** Fitting costs with the fourth power of the kernel's width and the square of the channels. */
-const tuningPlants = (size: number): number => Math.max(24, Math.min(160, Math.floor(160 * (576 / size) ** 2)));
+const tuningPlants = (size: number): number => Math.max(24, Math.min(240, Math.floor(240 * (576 / size) ** 2)));
 
 function evidenceOf(run: ScoreRun, group: number, moments: GroupMoments): GroupEvidence {
   const rows = rowsOf(run.geometry, group);
