@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { ClassNodes, hierarchyFromJson, hierarchyFromPairs, type Hierarchy } from "../channels/evaluate/hierarchy.ts";
 import { UnbraidError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { readRegularFile } from "./read-file.ts";
 import { parseCsv } from "./targets.ts";
 
@@ -21,7 +22,7 @@ export function readHierarchy(path: string): Hierarchy {
       .toString()
       .replace(/^\uFEFF/, "");
   } catch (cause) {
-    throw invalid(`it cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
+    throw invalid(`it cannot be read: ${whyUnreadable(cause)}`, cause);
   }
   try {
     return /^\s*[{[]/.test(text) ? hierarchyFromJson(JSON.parse(text)) : hierarchyFromPairs(csvPairs(text));

@@ -3,6 +3,7 @@ import { findPairs } from "../channels/find.ts";
 import type { SplitTarget } from "../channels/concepts.ts";
 import { TEXT_CONCEPTS } from "../channels/sets.ts";
 import { UnbraidError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { nearest } from "../graph/names.ts";
 import type { Study } from "../relevance/study.ts";
 import { usageError } from "./arguments.ts";
@@ -138,7 +139,7 @@ function readPairs(path: string, study: Study): Listed[] {
   try {
     text = readRegularFile(path).toString();
   } catch (cause) {
-    throw invalid(`it cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, cause);
+    throw invalid(`it cannot be read: ${whyUnreadable(cause)}`, cause);
   }
   const [header = [], ...rows] = parseCsv(text.replace(/^\uFEFF/, ""));
   const column = (name: string): number => header.findIndex((cell) => cell.trim() === name);

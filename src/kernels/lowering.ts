@@ -34,7 +34,7 @@ export function dispatchGroups(l: Lowering, groups: number, step: Step): void {
     reads: step.reads,
     writes: step.writes,
     workgroups: spread(groups),
-    label: `${l.node.name} ${step.entry ?? step.shader}`,
+    label: `${l.node.name}: ${step.entry ?? step.shader}`,
   });
 }
 

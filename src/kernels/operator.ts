@@ -24,7 +24,10 @@ export interface KernelCall {
   readonly entry?: string;
   /** Values of the shader's `override` constants: each set of them is one pipeline, so keep them few. */
   readonly constants?: Readonly<Record<string, number>>;
-  /** The uniform block at binding 0: u32 unless wrapped by `f32(x)`. */
+  /**
+   * The uniform block at binding 0, member by member: integers, and `f32(x)` where the shader's struct has an f32. Gaps
+   * that alignment leaves are zeros; nothing follows the last member. Planning a dispatch checks it (engine/uniforms.ts).
+   */
   readonly params: readonly Param[];
   /** Bindings 1, 2, ...: first those that are read, then those that are written. */
   readonly reads: readonly Slot[];

@@ -42,7 +42,7 @@ export function reduceRows(
     reads: [input, options.reference ?? input],
     writes: [output],
     workgroups: spread(tree ? rows.rows : groupsFor(rows.rows)),
-    label: `${l.node.name} ${op === COUNT ? "count" : op}`,
+    label: `${l.node.name}: ${op === COUNT ? "count" : op}`,
   });
 }
 
@@ -78,7 +78,7 @@ export function lowerReductionGradient(l: GradientLowering, op: Reduction, rows:
     reads: [dy, y, x, ties],
     writes: [dx],
     workgroups: spread(groupsFor(elements)),
-    label: `${l.node.name} gradient`,
+    label: `${l.node.name}: gradient`,
   });
 }
 

@@ -5,8 +5,8 @@ import { kMeans, toRows, type Rows } from "../../src/channels/kmeans.ts";
 import { Random as Seeded } from "../../src/channels/random.ts";
 import { TopImages, type TopImage } from "../../src/channels/top-images.ts";
 import { pearson } from "../../src/channels/statistics.ts";
-import type { StudyLayer } from "../../src/relevance/study.ts";
 import { Random } from "../support/random.ts";
+import { pointLayer } from "./point-layer.ts";
 
 const upTo = (n: number): number[] => Array.from({ length: n }, (_, k) => k);
 
@@ -214,21 +214,14 @@ describe("the parts of choosing K", () => {
 });
 
 describe("TopImages", () => {
-  const layer: StudyLayer = {
-    name: "conv",
-    nodeName: "conv",
-    output: "z",
-    kernel: [1, 1],
-    strides: [1, 1],
-    dilations: [1, 1],
-    pads: [0, 0, 0, 0],
-    groups: 2,
-    inChannels: 4,
-    outChannels: 2,
-    hasBias: false,
-    weights: Float32Array.of(1, 2, 3, 4),
-    sign: Int8Array.of(1, -1),
-  };
+  const layer = pointLayer(
+    [
+      [1, 2],
+      [3, 4],
+    ],
+    [1, -1],
+    2,
+  );
 
   it("keeps the most relevant in any order of batches, with their oriented vectors, and none without relevance", () => {
     const random = new Random(3);

@@ -3,6 +3,7 @@ import { accumulate } from "../../src/relevance/accumulate.ts";
 import { foldsOf } from "../../src/relevance/folds.ts";
 import { createStudy, type Study } from "../../src/relevance/study.ts";
 import { Random } from "../support/random.ts";
+import { pointLayer } from "./point-layer.ts";
 
 export interface NoisyStudy {
   /** [T][I] mean tap sums. */
@@ -23,25 +24,10 @@ export function noisyStudy({ means, weights, relevant, images, noise, seed, fold
   const random = new Random(seed);
   const perClass = means.map((_, t) => (typeof images === "number" ? images : (images[t] ?? 0)));
   const labels = perClass.flatMap((n, t) => Array.from({ length: n }, () => t));
-  const inputs = means[0]?.length ?? 0;
   const spread = noise * Math.max(...means.flat());
   const study = createStudy({
     model: { file: "m.onnx", sha256: "00" },
-    layer: {
-      name: "conv",
-      nodeName: "conv",
-      output: "z",
-      kernel: [1, 1],
-      strides: [1, 1],
-      dilations: [1, 1],
-      pads: [0, 0, 0, 0],
-      groups: 1,
-      inChannels: inputs,
-      outChannels: weights.length,
-      hasBias: false,
-      weights: Float32Array.from(weights.flat()),
-      sign: new Int8Array(weights.length).fill(1),
-    },
+    layer: pointLayer(weights),
     classes: means.map((_, t) => `class ${t}`),
     labels: means.map((_, t) => t),
     images: { digest: "00", length: labels.length, perClass },

@@ -2,6 +2,7 @@
 import { accumulate } from "../../src/relevance/accumulate.ts";
 import { createStudy } from "../../src/relevance/study.ts";
 import type { Study } from "../../src/relevance/study.ts";
+import { pointLayer } from "./point-layer.ts";
 
 /** Two channels: 0 has the given vectors and is important on the first `important` images of each class; 1 never is. */
 export function sharedInputsStudy(options: {
@@ -12,25 +13,11 @@ export function sharedInputsStudy(options: {
   readonly sign?: number;
 }): Study {
   const { vectors, images, important = images, sign = 1 } = options;
-  const inputs = vectors[0]?.length ?? 0;
+  const row = new Array<number>(vectors[0]?.length ?? 0).fill(sign);
   const labels = vectors.flatMap((_, t) => Array.from({ length: images }, () => t));
   const study = createStudy({
     model: { file: "m.onnx", sha256: "00" },
-    layer: {
-      name: "conv",
-      nodeName: "conv",
-      output: "z",
-      kernel: [1, 1],
-      strides: [1, 1],
-      dilations: [1, 1],
-      pads: [0, 0, 0, 0],
-      groups: 1,
-      inChannels: inputs,
-      outChannels: 2,
-      hasBias: false,
-      weights: new Float32Array(2 * inputs).fill(sign),
-      sign: Int8Array.of(sign, sign),
-    },
+    layer: pointLayer([row, row], [sign, sign]),
     classes: vectors.map((_, t) => (t === 0 ? 'class "0", first' : `class ${t}`)),
     labels: vectors.map((_, t) => t),
     images: { digest: "00", length: labels.length, perClass: vectors.map(() => images) },
