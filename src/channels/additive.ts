@@ -102,6 +102,9 @@ export function splitAlong(request: AdditiveRequest, { directions, iterations }:
       addTo(mixed[k] ?? v, options.mix[d] ?? 0, v);
     });
   });
+  // More than two are solved for one by one: what their errors leave is taken off evenly.
+  const left = sumOf(mixed);
+  for (const v of mixed) addTo(v, -1 / classes.length, left);
   const matrix = options.over === "images" ? moments.imageMeans : moments.patches;
   const spread = sumOver(mixed, (v) => form(v, matrix, v));
   if (!(spread > 0)) throw constant("The difference between the classes", classes);
@@ -115,6 +118,12 @@ export function splitAlong(request: AdditiveRequest, { directions, iterations }:
     g: options.g,
     iterations,
   };
+}
+
+function sumOf(vectors: readonly Vector[]): Vector {
+  const sum = new Float64Array(vectors[0]?.length ?? 0);
+  for (const v of vectors) addTo(sum, 1, v);
+  return sum;
 }
 
 /** The channel in the layer's orientation, and at unit response. */
