@@ -3,6 +3,7 @@
  * dropped without a word: the bounds of a Slice in a file of opset 9, say, where they are attributes.
  * Source: the operators' schemas, ONNX 1.23 (opsets 7 to 28).
  */
+import { must } from "../errors.ts";
 import type { GraphNode } from "../graph/graph.ts";
 import { modelError } from "./attributes.ts";
 
@@ -65,8 +66,10 @@ const byOperator: ReadonlyMap<string, readonly Arity[]> = new Map(
  * @throws UnbraidError NODE_ARITY, with the node, its counts and those that its operator takes
  */
 export function checkArity(node: GraphNode, opset: number): void {
-  const arity = byOperator.get(node.opType)?.findLast((a) => a.since <= opset);
-  if (arity === undefined) return;
+  const arity = must(
+    byOperator.get(node.opType)?.findLast((a) => a.since <= opset),
+    `arity of ${node.opType}`,
+  );
   const [least, most] = arity.inputs;
   const inputs = counted(node.inputs);
   const outputs = counted(node.outputs);
