@@ -16,7 +16,7 @@ import { findPairs, type Findings } from "../channels/find.ts";
 import { conceptVectors } from "../channels/sets.ts";
 import type { SplitRecord } from "../channels/split-record.ts";
 import type { ClassSimilarity, Gallery, LayerMap, ReportChannel, ReportData, Visualised } from "./data.ts";
-import { evaluationTables, headline, type EvaluationDocument } from "./evaluation.ts";
+import { evaluationTables, headline, shortHeadline, type EvaluationDocument } from "./evaluation.ts";
 import { evidenceWords, guardsTable, pairsTable, placeWords, type ConceptPair, type ManifestPart } from "./evidence.ts";
 import { galleriesOf } from "./galleries.ts";
 import { HeatPass } from "./heat.ts";
@@ -24,7 +24,6 @@ import { chosenImages, interactive, hasSlider, SHOWN_OF_A_CONCEPT, thinned } fro
 import { layerEntry } from "./layer-map.ts";
 import { Album, type PictureSource } from "./pictures.ts";
 import { proofFinding, proofSentence, proofTable, type VerificationDocument } from "./proof.ts";
-import { showNumber } from "./numbers.ts";
 import { receptiveField } from "./receptive-field.ts";
 import { scanImages, scanRows, type ChannelScan } from "./scan.ts";
 
@@ -254,14 +253,14 @@ function findingLines(r: ReportRequest, map: readonly LayerMap[], findings: Find
     const name = `Channel ${channel.channel}${remark === undefined ? "" : ` (${remark})`}, ${list(channel.concepts)}`;
     const pairs = pairsOf(r, channel, findings);
     const said = [
-      ...(pairs.length === 0 ? [] : [`${evidenceWords(pairs)}; the median of random pairs is ${showNumber(findings.randomPairs.median)}`]), // prettier-ignore
+      ...(pairs.length === 0 ? [] : [`${evidenceWords(pairs)}, ${placeWords(pairs)}`]),
       ...guardWords(r.manifest?.find((p) => p.channel === channel.channel)),
     ];
     const evaluated = r.evaluation?.channels.find((e) => e.channel === channel.channel);
-    const parts = evaluated === undefined ? [] : [headline(evaluated)];
     // The first has a line for its parts; what stands beside it is told in one.
-    if (c > 0) lines.push(`${name}: ${[...said, ...parts].join("; ")}.`);
-    else lines.push(`${name}: ${said.join("; ")}.`, ...parts.map((text) => `Its parts on other images: ${text}.`));
+    if (c > 0 && evaluated !== undefined) said.push(shortHeadline(evaluated));
+    lines.push(`${name}: ${said.join("; ")}.`);
+    if (c === 0 && evaluated !== undefined) lines.push(`On other images ${headline(evaluated)}.`);
   }
   if (r.verification !== undefined) lines.push(proofFinding(r.verification));
   return lines;

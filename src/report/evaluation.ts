@@ -119,6 +119,14 @@ export function headline(e: ChannelEvaluation): string {
   return said.join("; ");
 }
 
+/** The same in few words, against random parts only. */
+export function shortHeadline(e: ChannelEvaluation): string {
+  const of = e.separation.map(({ from_all, from_concepts }) => (from_all ?? from_concepts).random_partition);
+  const sure = of.filter(({ difference }) => (measureOf(difference).low ?? 0) > 0);
+  const by = of.map(({ difference }) => showNumber(Number(measureOf(difference).value.toPrecision(2)))).join(" and ");
+  return `its parts' AUROCs stand ${by} above random parts${sure.length === of.length ? "" : sure.length === 0 ? ", none surely" : ", not all surely"}`;
+}
+
 /** "0.16 (0.11 to 0.21) above", "not surely above". */
 function differs({ difference }: NullComparison): string {
   const { value, low, high } = measureOf(difference);

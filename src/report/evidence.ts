@@ -103,5 +103,5 @@ export function evidenceWords(pairs: readonly ConceptPair[]): string {
 /** Beside it the null of random pairs. */
 export function placeWords(pairs: readonly ConceptPair[]): string {
   const place = weakest(pairs)?.randomPlace ?? NaN;
-  return place === 0 ? "lower than of any random pair" : `as low as ${showNumber(100 * place)} % of random pairs`;
+  return place === 0 ? "no random pair is as low" : `${showNumber(100 * place)} % of random pairs are as low`;
 }

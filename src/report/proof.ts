@@ -35,7 +35,7 @@ export function proofSentence(v: VerificationDocument): string {
   if (!v.holds)
     return "The check FAILED: a difference exceeds what rounding can explain, or stored weights have changed. Do not use this split.";
   const ort =
-    v.onnxruntime === null ? "" : ` onnxruntime, asked for a second opinion, sees ${count(v.onnxruntime.flips)}.`;
+    v.onnxruntime === null ? "" : ` In onnxruntime, asked for a second opinion, ${count(v.onnxruntime.flips)}.`;
   return `The largest error is ${showNumber(v.ratio)} of the bound that rounding cannot exceed, and ${count(v.flips)} among ${v.images} images.${ort}`;
 }
 

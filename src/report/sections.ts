@@ -138,7 +138,7 @@ export function mapSection(map: readonly LayerMap[]): Html | undefined {
       Channels that are relevant for two classes through significantly unlike inputs, of all channels of the layer.
       Beside them, in grey, how many the null would list by itself at most.
     </p>
-    <div class="scroll" role="region" tabindex="0" aria-label="Polysemanticity by layer">
+    <div class="scroll" role="region" tabindex="0" aria-label="Table of layers">
       <table class="map">
         <caption>
           Layers from the input to the output
@@ -193,7 +193,7 @@ export function inputsSection({ inputs, command, unbraid, adapter, credits }: Re
   return markup`<section id="inputs" aria-labelledby="inputs-title">
     <h2 id="inputs-title">How this was made</h2>
     <p>Unbraid ${unbraid} on ${adapter}:</p>
-    <pre tabindex="0" role="region" aria-label="the command">${command}</pre>
+    <pre>${command}</pre>
     ${tableSection({ caption: "Everything that went in", columns: ["what", "file", "SHA-256"], rows })}
     ${
       credits.length === 0

@@ -90,11 +90,54 @@ export async function sampleReport(name: string): Promise<ReportData> {
           { caption: name, columns: [name, "value"], rows: [[name, { value: 1, low: 0, high: 2, n: 3 }]], note: name },
         ],
         galleries: [
-          { title: name, measure: name, items: [{ picture: 0, value: 1, crop: { x: 2, y: 2, width: 4, height: 4 } }] },
+          {
+            title: name,
+            measure: name,
+            items: [{ picture: 0, value: 1, crop: { x: 2, y: 2, width: 4, height: 4 }, heat: await src(3) }],
+          },
         ],
       },
     ],
     pictures,
     credits: [name],
   };
+}
+
+/** A third class of two images, whose input 3 is its own. */
+export async function threeConcepts(): Promise<ReportData> {
+  const data = await sampleReport("panda");
+  const [channel] = data.channels;
+  const live = channel?.interactive;
+  if (channel === undefined || live === undefined) throw new Error("the sample has a live channel");
+  const more = [
+    [0.1, 0.2, 0.1, 3],
+    [0.2, 0.1, 0.3, 4],
+    [0.3, 0.2, 0.1, 5],
+  ];
+  const interactive = {
+    ...live,
+    concepts: ["panda", "rocket", "tulip"],
+    arvs: doubles([...ARVS.flat(), 0.2, 0.2, 0.2, 4]),
+    concept: [...live.concept, 2, 2, 2],
+    picture: [...live.picture, 0, 1, 2],
+    contributions: floats([...CONTRIBUTIONS.flat(), ...more.flat()]),
+  };
+  return { ...data, channels: [{ ...channel, concepts: interactive.concepts, interactive }] };
+}
+
+/** Parts of any weights: three quarters of everything, and a quarter. */
+export async function additiveReport(): Promise<ReportData> {
+  const data = await sampleReport("panda");
+  const [channel] = data.channels;
+  const live = channel?.interactive;
+  if (channel === undefined || live === undefined) throw new Error("the sample has a live channel");
+  const { rho, ...rest } = live;
+  if (rho === undefined) throw new Error("the sample has a rho");
+  const all = CONTRIBUTIONS.flat();
+  const interactive = {
+    ...rest,
+    rule: "additive",
+    parts: [floats(all.map((r) => 0.75 * r)), floats(all.map((r) => 0.25 * r))],
+  };
+  return { ...data, channels: [{ ...channel, rule: "additive", interactive }] };
 }

@@ -35,20 +35,21 @@ interface Effort {
 const LAST = "layer3.2.conv3";
 const FULL: Effort = {
   layers: `conv1,layer1.0.conv2,layer1.1.conv3,layer2.0.conv2,layer2.1.conv3,layer2.2.conv3,layer3.0.conv3,layer3.1.conv3,${LAST}`,
-  ...{ verified: 3, sample: 200, ablations: 3, gallery: 600, pictures: 2, steps: 60 },
+  ...{ verified: 2, sample: 200, ablations: 3, gallery: 400, pictures: 2, steps: 48 },
 };
 const SMALL: Effort = {
   layers: `conv1,layer1.1.conv3,layer2.2.conv3,layer3.1.conv3,${LAST}`,
-  ...{ verified: 1, sample: 60, ablations: 1, gallery: 150, pictures: 2, steps: 40 },
+  ...{ verified: 1, sample: 60, ablations: 1, gallery: 100, pictures: 2, steps: 16 },
 };
 
 export const demo: Command = {
   name: "demo",
   summary: "all of it on the network and the images that ship with the package, ending in a report to look at",
-  usage: ["demo [--out DIR]"],
+  usage: ["demo [--out DIR] [--quick]"],
   positionals: [0, 0],
   options: {
     out: { type: "string", value: "DIR", help: `the folder for everything that is made (${FOLDER})` },
+    quick: { type: "boolean", help: "less of everything, as on slow adapters" },
     seed: { type: "string", value: "N", help: `of what is drawn by lot (${SEED})` },
   },
   details:
@@ -82,7 +83,7 @@ async function run(context: Context): Promise<undefined> {
   keep(MARK, { version: 1, complete: false });
   using device = await context.openDevice();
   const steps = new Steps(context, device);
-  const effort = effortOf(device);
+  const effort = args.flag("quick") ? SMALL : effortOf(device);
   const [model, train, val] = [models("demo.onnx"), models("images/train"), models("images/val")];
 
   const studyPath = at("all.study");
@@ -94,7 +95,7 @@ async function run(context: Context): Promise<undefined> {
   const splitPath = at("split.onnx");
   const made = await steps.run<SplitJson>(split, [
     ...[model, "--study", studyPath, "--layer", LAST, "--pairs", at("pairs.csv"), "--images", train],
-    ...["--force", "--out", splitPath],
+    ...["--rule", "symmetric", "--force", "--out", splitPath],
   ]);
   const [best, random] = theTwo(choice, made);
   const verification = keep(

@@ -29,7 +29,7 @@ export function channelView(channel: number, data: Interactive, pictures: readon
   const readout = el("output", { "aria-live": "polite" });
   const reset = el("button", { type: "button" }, `as in the file (${showNumber(own)})`);
   const [thumbs, graphs, charts] = [
-    el("div", { class: "pair" }),
+    el("div", { class: "pair thumbs" }),
     el("div", { class: "pair" }),
     el("div", { class: "small" }),
   ];
