@@ -31,7 +31,8 @@ export const chosen = (files: Iterable<File>): Given =>
 
 async function walk(entry: FileSystemEntry): Promise<Path[]> {
   const path = entry.fullPath.replace(/^\//, "");
-  if (entry instanceof FileSystemFileEntry || entry.isFile) {
+  // Chrome calls the classes otherwise than the specification: their flags tell them apart.
+  if (entry.isFile) {
     const file = await new Promise<File>((resolve, reject) => {
       (entry as FileSystemFileEntry).file(resolve, reject);
     });

@@ -42,9 +42,12 @@ export async function makeReport(source: ReportSource, { signal, onProgress }: J
   const { network, studied, split, gpu } = source;
   const { manifest, bytes } = split.written;
   const items = sampleOf(source.pictures.items);
-  // Two stages, one bar.
+  // Two stages, one bar; the rest is drawing.
   const stage = (from: number) => (p: Progress) => {
-    onProgress({ done: from + p.done, total: 2 * p.total, unit: "pictures, each through both networks and the parts" });
+    const [done, total] = [from + p.done, 2 * items.length];
+    const unit =
+      done < total ? "pictures, through both networks and then the parts" : "pictures; heat maps are being drawn";
+    onProgress({ done, total, unit });
   };
   const pictures = { ...source.pictures, items };
   const found = await verifySplit({ network, bytes, pictures, gpu }, { signal, onProgress: stage(0) });

@@ -188,7 +188,8 @@ export class Workbench implements Bench {
     const { file, study } = this.#studiedOne();
     const { meta } = study;
     return {
-      ...{ file, seconds, layer: meta.layer.name, listed: meta.images.length, classes: meta.classes.length },
+      ...{ file, seconds, layer: meta.layer.name, listed: meta.images.length },
+      classes: meta.images.perClass.filter((n) => n > 0).length,
       images: meta.classes.reduce((n, _, t) => n + imagesOf(study, t), 0),
       skipped: study.skipped.length,
       accumulatorBytes: accumulatorBytes(study),
