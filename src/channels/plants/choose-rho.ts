@@ -34,22 +34,22 @@ export async function chooseRhos(cases: readonly PlantedCase[], run: RhoRun): Pr
       c,
       RHOS.map((rho) => setsOf(c, order, "official", rho)),
     ),
-    symmetric: trial(
-      c,
-      RHOS.map((rho) => setsOf(c, order, "symmetric", rho, c.halfMeans)),
-    ),
+    // One tier tells what choosing rho is worth; it doubles the work.
+    symmetric:
+      c.plant.tier === "P2"
+        ? trial(
+            c,
+            RHOS.map((rho) => setsOf(c, order, "symmetric", rho, c.halfMeans)),
+          )
+        : undefined,
   }));
   const classes = [...new Set(cases.flatMap((c) => c.plant.classes))].sort((a, b) => a - b);
   for (const [done, t] of classes.entries()) {
     run.onProgress?.(done / classes.length);
     const concerned = tried.flatMap(({ c, official, symmetric }) => {
       const concept = c.plant.classes.indexOf(t);
-      return concept < 0
-        ? []
-        : [
-            { concept, trial: official },
-            { concept, trial: symmetric },
-          ];
+      if (concept < 0) return [];
+      return [official, symmetric].flatMap((tried) => (tried === undefined ? [] : [{ concept, trial: tried }]));
     });
     const rows = concerned.flatMap(({ concept, trial }) =>
       trial.rows.map((row, r) => ({ row, into: must(must(trial.positive[concept], "class")[r], "row") })),
@@ -60,7 +60,9 @@ export async function chooseRhos(cases: readonly PlantedCase[], run: RhoRun): Pr
   return tried.map(({ official, symmetric }) => ({
     official: chooseOfficialRho([responses(official, 0, all), responses(official, 1, all)]).rho,
     // ARVs were made of images 0, 2, 4 ...: the others choose.
-    symmetric: chooseRho([responses(symmetric, 0, odd), responses(symmetric, 1, odd)]).rho,
+    ...(symmetric === undefined
+      ? {}
+      : { symmetric: chooseRho([responses(symmetric, 0, odd), responses(symmetric, 1, odd)]).rho }),
   }));
 }
 

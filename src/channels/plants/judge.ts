@@ -40,7 +40,7 @@ export function judge(c: PlantedCase, images: LayerImages, random: Random, swaps
   const measure = marksOf(c, images);
   const rules = new Map<string, SplitMarks>();
   for (const rule of RULES) {
-    if (!rule.takes(K)) continue;
+    if (!rule.takes(c)) continue;
     const split = rule.split(c, order);
     const reversed = swaps ? rule.split(c, order.toReversed()) : undefined;
     const accuracy = setAccuracy(c, split);

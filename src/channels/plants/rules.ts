@@ -9,7 +9,7 @@ import {
   type AdditiveRequest,
   type UnitFilters,
 } from "../additive.ts";
-import type { Vector } from "../linear-algebra.ts";
+import { plus, type Vector } from "../linear-algebra.ts";
 import type { GroupMoments } from "../moments.ts";
 import { sourceSets, type SetRule, type SourceSets } from "../sets.ts";
 import { tunedDirections, tunedSplit, type TunedDirections, type Tuning } from "../tuned.ts";
@@ -26,8 +26,8 @@ export interface GroupEvidence {
 export interface RhoChoices {
   /** By the original's ratio (A7), on the images that made the ARVs. */
   readonly official: number;
-  /** By the log ratio above its null, ARVs from every second image of a class, responses from the others. */
-  readonly symmetric: number;
+  /** By the log ratio above its null, ARVs from every second image of a class, responses from the others; of P2 alone. */
+  readonly symmetric?: number;
 }
 
 /** A plant with all that rules may know. */
@@ -62,14 +62,14 @@ export interface Rule {
   readonly name: string;
   /** What it is, for people. */
   readonly about: string;
-  /** Whether it is defined for so many concepts. */
-  readonly takes: (concepts: number) => boolean;
+  /** Whether it is defined for so many concepts, and was made ready. */
+  readonly takes: (c: Pick<PlantedCase, "truth" | "rhos">) => boolean;
   /** @param order of the concepts: a permutation of 0 .. K-1 */
   readonly split: (c: PlantedCase, order: readonly number[]) => RuleSplit;
 }
 
-const two = (concepts: number): boolean => concepts === 2;
-const any = (): boolean => true;
+const two: Rule["takes"] = ({ truth }) => truth.length === 2;
+const any: Rule["takes"] = () => true;
 
 /** The first is the original; the others are held against it. */
 export const RULES: readonly Rule[] = [
@@ -88,10 +88,22 @@ export const RULES: readonly Rule[] = [
   {
     name: "symmetric_chosen",
     about: "symmetric sets, rho by the log ratio on other images",
-    takes: two,
-    split: (c, order) => bySets(c, order, "symmetric", must(c.rhos, "rho").symmetric, c.halfMeans),
+    takes: ({ rhos }) => rhos?.symmetric !== undefined,
+    split: (c, order) => bySets(c, order, "symmetric", must(c.rhos?.symmetric, "rho"), c.halfMeans),
   },
   { name: "sign", about: "sets by the sign of ARVs", takes: any, split: (c, order) => bySets(c, order, "sign", 1) },
+  {
+    name: "sign_centred",
+    about: "sets by the sign of ARVs less their mean over classes",
+    takes: any,
+    split: (c, order) => bySign(c, order, false),
+  },
+  {
+    name: "sign_divided",
+    about: "the same, inputs of several parts divided between them",
+    takes: any,
+    split: (c, order) => bySign(c, order, true),
+  },
   { name: "additive", about: "additive, g = 0.75", takes: any, split: (c, order) => byAddition(c, order, {}) },
   {
     name: "additive_inside",
@@ -185,6 +197,22 @@ function bySets(
 ): RuleSplit {
   const sets = setsOf(c, order, rule, rho, means);
   return { sets, parts: partsBySets(c.weights, sets, order.length, tapsOf(c.layer)) };
+}
+
+/**
+ * An input serves the concepts on whose images it contributes more than on the mean class.
+ * @param divided whether an input of several parts is divided between them, so that there is no residual
+ */
+function bySign(c: PlantedCase, order: readonly number[], divided: boolean): RuleSplit {
+  const { moments } = c.evidence;
+  const less = classesIn(c, order).map((t) => plus(must(moments.classMeans[t], "class"), -1, moments.meanOfClasses));
+  const taps = tapsOf(c.layer);
+  const vectors = less.map((mean) => arvOf(c.weights, mean, taps, c.positions));
+  const sets = sourceSets(vectors, 1, "sign");
+  const parts = partsBySets(c.weights, sets, order.length, taps);
+  if (!divided) return { sets, parts };
+  const served = Array.from(sets, (set) => order.filter((_, k) => ((set >>> k) & 1) === 1).length);
+  return { sets, parts: parts.map((part) => part.map((w, j) => w / (served[Math.floor(j / taps)] ?? 1))) };
 }
 
 /** D_k = w on the inputs that serve concept k: those of several are in several parts, as METHOD.md A6 has it. */

@@ -94,8 +94,9 @@ describe("marks", () => {
   });
 
   test("of three concepts, by the rules that take them", () => {
-    const marks = judge(caseOf("P4"), images, new Random(2), true);
-    expect([...marks.rules.keys()]).toEqual(RULES.filter((r) => r.takes(3)).map((r) => r.name));
+    const c = caseOf("P4");
+    const marks = judge(c, images, new Random(2), true);
+    expect([...marks.rules.keys()]).toEqual(RULES.filter((r) => r.takes(c)).map((r) => r.name));
     expect(marks.rules.get("additive")?.swapInvariant).toBe(true);
     expect(marks.rules.has("official")).toBe(false);
   });
