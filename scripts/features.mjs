@@ -11,7 +11,8 @@ const NOTES = {
   ArgMax: "positions are exact to 2^24",
   ArgMin: "positions are exact to 2^24",
   AveragePool: "1 to 3 spatial axes",
-  BatchNormalization: "inference, and training mode from opset 14 on; folded into a Conv before it. Gradients of all inputs",
+  BatchNormalization:
+    "inference, and training mode from opset 14 on; folded into a Conv before it. Gradients of all inputs",
   Cast: "types of 8 to 64 bits and bool; on the GPU integers do not wrap around",
   CastLike: "as Cast",
   Clip: "bounds may be computed; gradient 1 on them, as PyTorch's clamp",

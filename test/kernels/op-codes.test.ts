@@ -7,7 +7,9 @@ import { shaders } from "../../src/shaders.generated.ts";
 
 /** `const NAME = 3u;` of a shader. */
 const codesIn = (wgsl: string): Record<string, number> =>
-  Object.fromEntries([...wgsl.matchAll(/^const ([A-Z0-9_]+) = (\d+)u;/gm)].map(([, name = "", n]) => [name, Number(n)] as const));
+  Object.fromEntries(
+    [...wgsl.matchAll(/^const ([A-Z0-9_]+) = (\d+)u;/gm)].map(([, name = "", n]) => [name, Number(n)] as const),
+  );
 
 /** LeakyRelu as the shaders write it: LEAKY_RELU. */
 const constantName = (name: string): string => name.replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase();
