@@ -201,7 +201,7 @@ describe.skipIf(chromiumPath === undefined)("the page (skipped without Chromium)
 
       // Of the very same study, the split is the very same file.
       await page.setInputFiles("#files", studyPath);
-      await page.locator("#study-result p", { hasNotText: " in " }).waitFor();
+      await page.locator("#study-result p:not(.buttons)", { hasNotText: " in " }).waitFor();
       await findAll(page);
       const boxes = page.locator("#find-result input[type=checkbox]");
       const chosen = await boxes.evaluateAll((all) =>
