@@ -174,6 +174,19 @@ export {
   type SplitManifest,
   type WrittenSplit,
 } from "./channels/write-split.ts";
+export {
+  additiveSplit,
+  UnitFilters,
+  type AdditiveOptions,
+  type AdditiveRequest,
+  type AdditiveSplit,
+} from "./channels/additive.ts";
+export { GroupMoments, MomentSums, type MomentBatch, type MomentOptions } from "./channels/moments.ts";
+export { MomentPass, type MomentPassOptions } from "./channels/moments-pass.ts";
+export { tune, tunedSplit, Tuning, type TuningOptions } from "./channels/tuned.ts";
+export { makePlants, type PlantOptions } from "./channels/plants/make.ts";
+export { decodePlants, encodePlants, truthOf, type Plant, type PlantFile } from "./channels/plants/plant.ts";
+export { scorePlants, type Score, type ScoreRun } from "./channels/plants/score.ts";
 export { planAblations, observe, type AblationPlan, type ObserveOptions } from "./channels/evaluate/observe.ts";
 export { splitChannel, type RecordedSplit, type SplitChannel } from "./channels/evaluate/channel.ts";
 export { density, type Density } from "./channels/evaluate/density.ts";
