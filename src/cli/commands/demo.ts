@@ -70,6 +70,18 @@ interface SplitJson {
 }
 
 async function run(context: Context): Promise<undefined> {
+  try {
+    return await demonstrate(context);
+  } catch (error) {
+    if (!(error instanceof UnbraidError && error.code === "INTERRUPTED")) throw error;
+    // Its steps would be resumed with options that the demo does not have.
+    throw new UnbraidError("interrupted", "INTERRUPTED", "the demo was interrupted", "Run it again: it begins anew.", {
+      cause: error,
+    });
+  }
+}
+
+async function demonstrate(context: Context): Promise<undefined> {
   const began = performance.now();
   const { args, out } = context;
   const folder = args.text("out") ?? FOLDER;
