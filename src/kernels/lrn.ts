@@ -20,12 +20,15 @@ function paramsOf(l: Lowering): { count: number; params: Param[] } {
   const { shape } = deviceInput(l, 0);
   const size = windowSize(l.node);
   const count = sizeOf(shape);
+  const channels = shape[1] ?? 1;
+  // A window may be wider than the channels are many, and than 32 bits can say.
+  const reach = (half: number): number => Math.min(half, channels);
   const params = [
     count,
-    shape[1] ?? 1,
+    channels,
     sizeOf(shape.slice(2)),
-    Math.floor((size - 1) / 2),
-    Math.ceil((size - 1) / 2),
+    reach(Math.floor((size - 1) / 2)),
+    reach(Math.ceil((size - 1) / 2)),
     f32(floatAttr(l.node, "alpha", 1e-4) / size),
     f32(floatAttr(l.node, "beta", 0.75)),
     f32(floatAttr(l.node, "bias", 1)),

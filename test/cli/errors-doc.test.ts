@@ -6,8 +6,12 @@ import { EXIT_CODES } from "../../src/errors.ts";
 import { CHECK_FAILED } from "../../src/cli/command.ts";
 import { root } from "./built.ts";
 
-/** Texts of the same form that are no codes: values of ONNX attributes, names of reductions. */
-const OTHERS = new Set(["SAME_UPPER", "SAME_LOWER", "LOG_SUM", "LOG_SUM_EXP", "SUM_SQUARE"]);
+/** Texts of the same form that are no codes: values of ONNX attributes, names of reductions, WebGL's constants. */
+const OTHERS = new Set([
+  ...["SAME_UPPER", "SAME_LOWER", "LOG_SUM", "LOG_SUM_EXP", "SUM_SQUARE"],
+  ...["COLOR_ATTACHMENT0", "FRAMEBUFFER_COMPLETE", "MAX_TEXTURE_SIZE", "TEXTURE_2D", "UNSIGNED_BYTE"],
+  ...["UNPACK_COLORSPACE_CONVERSION_WEBGL", "UNPACK_PREMULTIPLY_ALPHA_WEBGL"],
+]);
 
 function codesInSource(): Set<string> {
   const codes = new Set<string>();
