@@ -230,6 +230,7 @@ export class Gpu implements Disposable {
 
   /** Copies of the first `bytes` of each buffer, read back together, or in turns where one buffer cannot take them all. */
   async read(sources: readonly { buffer: GPUBuffer; bytes: number }[]): Promise<ArrayBuffer[]> {
+    this.check();
     const padded = (bytes: number): number => Math.ceil(bytes / 16) * 16;
     const results: ArrayBuffer[] = [];
     for (let from = 0; from < sources.length;) {
