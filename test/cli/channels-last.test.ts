@@ -63,7 +63,17 @@ describe.skipIf(testAdapters.length === 0)("channels last", () => {
       await done("study", model, ...images(), "--layer", "body.conv", "--out", study);
       const chosen = ["--channel", "2", "--classes", "apple,cat", "--channel", "4", "--classes", "boat,door"];
       // rho is chosen on images: the second pass reads them too.
-      const { parts: made } = await done("split", "--force", model, "--study", study, ...chosen, "--out", split, ...images());
+      const { parts: made } = await done(
+        "split",
+        "--force",
+        model,
+        "--study",
+        study,
+        ...chosen,
+        "--out",
+        split,
+        ...images(),
+      );
       const verified = await done("verify", model, split, ...images());
       expect(verified.onnxruntime).not.toBeNull();
       found.push({ made, verified });

@@ -71,7 +71,8 @@ interface SplitJson {
 
 async function run(context: Context): Promise<undefined> {
   try {
-    return await demonstrate(context);
+    await demonstrate(context);
+    return;
   } catch (error) {
     if (!(error instanceof UnbraidError && error.code === "INTERRUPTED")) throw error;
     // Its steps would be resumed with options that the demo does not have.
