@@ -27,7 +27,7 @@ const NOTES = {
   GroupNormalization: "gradients of data, scale and bias",
   LpPool: "1 to 3 spatial axes",
   MatMul: "gradients of both inputs, summed where they are broadcast",
-  MaxPool: "1 to 3 spatial axes; ties: the first maximum, as in PyTorch; NaN is never a maximum",
+  MaxPool: "1 to 3 spatial axes; ties: the first maximum, and NaN is the maximum, as in PyTorch",
   Not: "all of its own tests are of opset 1",
   Pad: "constant, reflect, edge, wrap; amounts must not depend on the network's input",
   Range: HOST,

@@ -1,7 +1,7 @@
 // MaxPool over up to three spatial axes; images of fewer have leading sizes of 1. Layout [planes, depth, height, width].
 //
-// The maximum of a window is its first in row-major order of the window's taps, as PyTorch chooses among ties. The
-// gradient is a gather: `argmax` notes what each window chose, and each input element sums the output gradients of the
+// The maximum of a window is its first in row-major order of the window's taps, as PyTorch chooses among ties; where there
+// is a NaN it is the last of these, as in PyTorch (tested by its bits, which no compiler may fold away). The gradient is a gather: `argmax` notes what each window chose, and each input element sums the output gradients of the
 // windows that chose it, in row-major order of the windows. No atomics, hence the same bits in every run.
 
 struct Params {
@@ -43,7 +43,11 @@ fn place(position: u32, size: vec4u) -> vec3u {
   return vec3u(position / (size.y * size.z), (position / size.z) % size.y, position % size.z);
 }
 
-// The first maximum of the window of output element `index`.
+fn is_nan(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+// The maximum of the window of output element `index`.
 fn first_maximum(index: u32) -> Choice {
   let plane = index / params.output.w;
   // Below zero this wraps around, and is then not below any size.
@@ -60,7 +64,7 @@ fn first_maximum(index: u32) -> Choice {
         if (w >= params.size.z) { continue; }
         let position = (d * params.size.y + h) * params.size.z + w;
         let value = input[plane * params.size.w + position];
-        if (value > best.value || best.position == NOTHING.position) {
+        if ((value > best.value) | is_nan(value) | (best.position == NOTHING.position)) {
           best = Choice(value, position);
         }
       }

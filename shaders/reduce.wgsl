@@ -67,10 +67,16 @@ fn lift(x: f32, row: u32) -> f32 {
   }
 }
 
+// By its bits, which no compiler may fold away.
+fn is_nan(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
 fn join(a: f32, b: f32) -> f32 {
   switch OP {
-    case MAX: { return max(a, b); }
-    case MIN: { return min(a, b); }
+    // WGSL's max and min may drop a NaN; here it stays.
+    case MAX: { return select(a, b, (b > a) | is_nan(b)); }
+    case MIN: { return select(a, b, (b < a) | is_nan(b)); }
     case PROD: { return a * b; }
     default: { return a + b; }
   }

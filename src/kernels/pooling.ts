@@ -123,8 +123,9 @@ export function lowerMaxGradient(l: GradientLowering, p: Pool, dy: Slot): void {
 }
 
 /**
- * Gradient: to the first maximum of each window in row-major order, as PyTorch's. NaN is never a maximum here, unlike
- * in PyTorch; a window wholly in the padding (possible with dilations only) gives the lowest float32.
+ * Gradient: to the first maximum of each window in row-major order, as PyTorch's. A NaN in a window is its maximum, as in
+ * PyTorch: what is wrong must not disappear. A window wholly in the padding (possible with dilations only) gives the lowest
+ * float32.
  */
 const MaxPool: Operator = {
   infer: inferPool,

@@ -11,11 +11,14 @@ type Inputs = readonly (ValueInfo | undefined)[];
 
 const clamp = (x: number, low: number, high: number): number => Math.min(Math.max(x, low), high);
 
-/** numpy's rule: first index and number of elements of start:end:step on an axis of `size`. */
+/**
+ * First index and number of elements of start:end:step on an axis of `size`: numpy's rule, but that a start before the first
+ * element counts as that element going backwards too, as ONNX says (and onnxruntime does).
+ */
 function range(size: number, start: number, end: number, step: number): { first: number; count: number } {
   const fromEnd = (x: number): number => (x < 0 ? x + size : x);
   const [low, high] = step > 0 ? [0, size] : [-1, size - 1];
-  const first = clamp(fromEnd(start), low, high);
+  const first = clamp(fromEnd(start), 0, high);
   const stop = clamp(fromEnd(end), low, high);
   return { first, count: Math.max(0, Math.ceil((stop - first) / step)) };
 }

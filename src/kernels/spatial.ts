@@ -91,18 +91,17 @@ export function resolveSpatial(
       );
     }
     const room = size + begin + end - span;
-    if (size < 1 || room < 0) {
+    const up = options.ceilMode === true && autoPad === "NOTSET";
+    // Rounded up, a window that only begins inside is one: 3x3/2 on 2x2 gives 1x1.
+    let count = (up ? Math.ceil(room / stride) : Math.floor(room / stride)) + 1;
+    if (up && (count - 1) * stride >= size + begin) count--;
+    if (size < 1 || count < 1) {
       throw modelError(
         node,
         "SHAPE",
         `spatial axis ${axis}: a window of ${span} does not fit into ${size} elements with pads ${begin} and ${end}`,
         "Use a larger image: the network shrinks this one to nothing.",
       );
-    }
-    let count = Math.floor(room / stride) + 1;
-    if (options.ceilMode === true && autoPad === "NOTSET") {
-      count = Math.ceil(room / stride) + 1;
-      if ((count - 1) * stride >= size + begin) count--;
     }
     padsBegin.push(begin);
     padsEnd.push(end);

@@ -91,6 +91,7 @@ const cases: readonly Case[] = [
   { op: "Slice", title: "every other row and column", shapes: [[2, 3, 8, 7]], more: [ints([0, 0]), ints([END, END]), ints([2, 3]), ints([2, 2])], outputs: [[[2, 3, 4, 4], picked([2, [0, 2, 4, 6]], [3, [0, 2, 4, 6]])]] }, // prettier-ignore
   { op: "Slice", title: "backwards", shapes: [[3, 5]], more: [ints([-1]), ints([-END]), ints([1]), ints([-1])], outputs: [[[3, 5], picked([1, [4, 3, 2, 1, 0]])]] }, // prettier-ignore
   { op: "Slice", title: "backwards by two, clamped", shapes: [[7, 2]], more: [ints([100]), ints([0]), ints([0]), ints([-2])], outputs: [[[3, 2], picked([0, range(7, 100, 0, -2)])]] }, // prettier-ignore
+  { op: "Slice", title: "backwards from before the first", shapes: [[4, 2]], more: [ints([-8]), ints([-6]), ints([0]), ints([-2])], outputs: [[[1, 2], picked([0, [0]])]] }, // prettier-ignore
   { op: "Slice", title: "contiguous, in fours", shapes: [[2, 8, 4]], more: [ints([4]), ints([8]), ints([1])], outputs: [[[2, 4, 4], picked([1, [4, 5, 6, 7]])]] }, // prettier-ignore
   { op: "Slice", title: "nothing left", shapes: [[4, 3]], more: [ints([3]), ints([1]), ints([0])], outputs: [[[0, 3], whole]] }, // prettier-ignore
   { op: "Slice", title: "a huge step", shapes: [[4, 3]], more: [ints([1]), ints([END]), ints([0]), ints([END])], outputs: [[[1, 3], picked([0, [1]])]] }, // prettier-ignore

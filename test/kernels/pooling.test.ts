@@ -58,6 +58,11 @@ const cases: readonly Case[] = [
     attributes: { kernel_shape: [4, 4], strides: [3, 3], pads: [1, 1, 2, 2], ceil_mode: 1 },
   },
   {
+    title: "ceil_mode, one window larger than the image",
+    shape: [1, 3, 2, 5],
+    attributes: { kernel_shape: [3, 3], strides: [2, 2], ceil_mode: 1 },
+  },
+  {
     title: "SAME_UPPER",
     shape: [1, 2, 7, 8],
     attributes: { kernel_shape: [3, 4], strides: [2, 3], auto_pad: "SAME_UPPER" },
@@ -114,6 +119,28 @@ onAdapters("pooling", (gpu) => {
     expect(Array.from(got.outputs[0]?.data ?? [])).toEqual([1, 2, 2, 2]);
     expect(Array.from(got.outputs[1]?.data ?? [])).toEqual([0, 5, 6, 5]);
     expect(Array.from(got.gradients.get(0)?.data ?? [])).toEqual([1, 0, 0, 0, 0, 10, 4, 0, 0]);
+  });
+
+  test("MaxPool: a NaN anywhere in a window is its maximum and gets its gradient, as PyTorch's", async () => {
+    const shape = [1, 1, 2, 10];
+    // A NaN at each place of a window of four, and two of them.
+    const rows = [
+      [NaN, 2, 1, NaN, 1, 2, 1, 2, NaN, 7],
+      [3, 4, 3, 4, NaN, 4, 3, NaN, NaN, 7],
+    ];
+    const got = await runOperator(gpu(), {
+      opType: "MaxPool",
+      opset: 12,
+      attributes: { kernel_shape: [2, 2], strides: [2, 2] },
+      inputs: [tensor(shape, rows.flat())],
+      outputs: 2,
+      gradient: { seed: Float32Array.from([1, 2, 3, 4, 5]), wrt: [0] },
+    });
+    expect(Array.from(got.outputs[0]?.data ?? [])).toEqual([NaN, NaN, NaN, NaN, NaN]);
+    expect(Array.from(got.outputs[1]?.data ?? [])).toEqual([0, 3, 14, 17, 18]);
+    expect(Array.from(got.gradients.get(0)?.data ?? [])).toEqual([
+      1, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 4, 5, 0,
+    ]);
   });
 
   test("MaxPool: equal everywhere, minus infinity, storage_order by columns", async () => {
@@ -230,6 +257,9 @@ test("shapes and refusals", () => {
   ]);
   expect(() => infer("MaxPool", [1, 3, 4, 4], {})).toThrow(/kernel_shape is missing/);
   expect(() => infer("MaxPool", [1, 3, 4, 4], { kernel_shape: [5, 5] })).toThrow(/window of 5 does not fit into 4/);
+  expect(() => infer("MaxPool", [1, 3, 2, 4], { kernel_shape: [3, 3], strides: [1, 2], ceil_mode: 1 })).toThrow(
+    /window of 3 does not fit into 2/,
+  );
   expect(() => infer("MaxPool", [1, 3, 4, 4], { kernel_shape: [3] })).toThrow(/must have 2 entries/);
   expect(() => infer("MaxPool", [1, 3, 4, 4], { kernel_shape: [2, 2], pads: [2, 2, 2, 2] })).toThrow(/pad 2/);
   expect(() => infer("MaxPool", [1, 3, 4, 4], { kernel_shape: [2, 2], strides: [0, 1] })).toThrow(/must be positive/);

@@ -97,6 +97,22 @@ onAdapters("reductions", (gpu) => {
     expect(Array.from(got.gradients.get(0)?.data ?? [])).toEqual([0, 0.5, 0.5, 0, 0.5, 0.5, 0.5, 0.5]);
   });
 
+  test.each(["ReduceMax", "ReduceMin", "GlobalMaxPool"])(
+    "%s: a NaN anywhere in a row is its result",
+    async (opType) => {
+      for (const length of [5, 700])
+        for (const at of [0, 1, length - 1]) {
+          const rows = Array.from({ length: 2 * length }, (_, i) => (i === at ? NaN : Math.sin(i)));
+          const inputs = [tensor([1, 2, length], rows)];
+          const attributes = opType === "GlobalMaxPool" ? {} : { axes: [2], keepdims: 0 };
+          const got = await runOperator(gpu(), { opType, opset: 13, attributes, inputs });
+          const row = rows.slice(length);
+          const other = opType === "ReduceMin" ? Math.min(...row) : Math.max(...row);
+          expect(Array.from(got.outputs[0]?.data ?? []), `${at} of ${length}`).toEqual([NaN, Math.fround(other)]);
+        }
+    },
+  );
+
   test("zeros: norms have slope 0 where they are 0, and a product's slope needs no division", async () => {
     const slope = async (opType: string, x: HostTensor) => {
       const seed = Float32Array.from([1]);
