@@ -89,8 +89,9 @@ function channelSection(data: ReportData, c: ReportChannel, k: number): Html {
       Channel ${c.channel} <span class="muted">of ${data.layer}${c.why === "" ? "" : `: ${c.why}`}</span>
     </h2>
     <p>${c.summary}</p>
-    ${c.points.length === 0 ? undefined : markup`<ul>${c.points.map((point) => markup`<li>${point}</li>`)}</ul>`} ${live}
-    ${c.tables.length === 0 ? undefined : markup`<h3>The evidence, beside its nulls</h3>`}
+    ${live}
+    ${c.tables.length + c.points.length === 0 ? undefined : markup`<h3>The evidence, beside its nulls</h3>`}
+    ${c.points.length === 0 ? undefined : markup`<ul>${c.points.map((point) => markup`<li>${point}</li>`)}</ul>`}
     ${c.tables.map((t) => tableSection(t, where))} ${galleriesSection(data, c)}
     ${c.visualised === undefined ? undefined : visualisedSection(c.visualised, where)}
   </section> `;

@@ -31,7 +31,7 @@ export function tableSection({ caption, columns, rows, note }: Table, where = ""
             ([first = "", ...rest]) =>
               markup`<tr>
                 <th scope="row">${showCell(first)}</th>
-                ${rest.map((cell) => markup`<td${typeof cell === "string" ? undefined : markup` class="number"`}>${showCell(cell)}</td>`)}
+                ${rest.map((cell) => markup`<td${typeof cell === "string" ? undefined : markup` class="${typeof cell === "number" ? "number" : "measure"}"`}>${showCell(cell)}</td>`)}
               </tr> `,
           )}
         </tbody>
@@ -44,7 +44,7 @@ export function tableSection({ caption, columns, rows, note }: Table, where = ""
 function window(picture: Picture, crop: Crop | undefined, src: string, alt: string): Html {
   const { x, y, width, height } = crop ?? { x: 0, y: 0, width: picture.width, height: picture.height };
   const style = `width:${percent(picture.width / width)};height:${percent(picture.height / height)};left:${percent(-x / width)};top:${percent(-y / height)}`;
-  return markup`<img src="${src}" alt="${alt}" style="${style}" loading="lazy" />`;
+  return markup`<img src="${src}" alt="${alt}" style="${style}" />`;
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(2)}%`;
@@ -112,7 +112,7 @@ export const visualisedSection = ({ rows, matrix }: Visualised, where: string): 
                 return uri === undefined
                   ? undefined
                   : markup`<li>
-                      <span class="window"><img class="whole" src="${uri}" alt="picture ${k + 1} made for ${name}, response ${showNumber(response)}" loading="lazy" /></span
+                      <span class="window"><img class="whole" src="${uri}" alt="picture ${k + 1} made for ${name}, response ${showNumber(response)}" /></span
                       ><span class="under">${showNumber(response)}</span>
                     </li> `;
               })}

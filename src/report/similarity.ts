@@ -3,7 +3,7 @@ import type { ClassSimilarity } from "./data.ts";
 import { markup, type Html } from "./escape.ts";
 import { showMeasure, showNumber } from "./numbers.ts";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [560, 320, 48, 40, 12, 12];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [560, 320, 58, 40, 12, 12];
 /** More points than that make the page heavy and the picture no clearer. */
 const MAX_POINTS = 4000;
 
@@ -34,6 +34,7 @@ export function similaritySection({ hierarchy, points, spearman, p, nullMean }: 
           ${ticks.map((t) => markup`<text x="${x(x0 + t * (x1 - x0))}" y="${HEIGHT - BOTTOM + 16}" text-anchor="middle">${showNumber(x0 + t * (x1 - x0))}</text><text x="${LEFT - 6}" y="${y(y0 + t * (y1 - y0))}" text-anchor="end" dominant-baseline="middle">${showNumber(y0 + t * (y1 - y0))}</text>`)}
           <path d="M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - RIGHT}" />
           <text x="${(LEFT + WIDTH) / 2}" y="${HEIGHT - 4}" text-anchor="middle">cosine of relevance vectors</text>
+          <text transform="translate(10 ${(HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">similarity of the classes</text>
         </g>
         <g class="dots">${dots}</g>
       </svg>

@@ -1,4 +1,5 @@
 /** `unbraid report` and `visualize`, from a model to a page: what the page carries against the study's own numbers, and what is refused. */
+import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
@@ -66,6 +67,20 @@ describe.skipIf(testAdapters.length === 0)("report and visualize", () => {
       ...["--crop", String(SIDE), "--out", at("pictures")],
     );
   }, 120_000);
+
+  test("the page names the SHA-256 of every file that went in, and credits a paragraph a line", async () => {
+    write(at("credits.txt"), "Drawn by <A>,\n  all of it.\nPhotographs: B.\n\nC.\n");
+    const files = ["v.json", "f.json", "e.json", "credits.txt"] as const;
+    await ok(
+      ...report("--verification", at("v.json"), "--findings", at("f.json"), "--evaluation", at("e.json")),
+      ...["--credits", at("credits.txt"), "--out", at("digests.html")],
+    );
+    const html = readFileSync(at("digests.html"), "utf8");
+    for (const path of [model, split, study, at("net.preprocess.json"), ...files.map((name) => at(name))])
+      expect(html).toContain(createHash("sha256").update(readFileSync(path)).digest("hex"));
+    for (const line of ["Drawn by &lt;A&gt;, all of it.", "Photographs: B.", "C."])
+      expect(html).toContain(`<li>${line}</li>`);
+  });
 
   test("the page carries what the split was made of: sets at its rho, contributions that add up, pictures", async () => {
     const ran = await ok(

@@ -3,7 +3,7 @@ import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parseClasses } from "../../src/images/classes.ts";
-import { imageListDigest } from "../../src/images/digest.ts";
+import { imageFilesDigest, imageListDigest } from "../../src/images/digest.ts";
 import { compareCodePoints, listFiles, listImages } from "../../src/images/folder.ts";
 import { errorOf, folderOf } from "./support.ts";
 
@@ -154,4 +154,17 @@ test("files one by one, and below folders, without labels", async () => {
     expect.stringMatching(/no\.png cannot be read: there is no such file or folder$/),
   ]);
   expect((await errorOf(() => listFiles([join(dir, "empty")]))).code).toBe("IMAGES_UNREADABLE");
+});
+
+test("the digest of the files is over path, label and contents, in order", async () => {
+  const sha = (text: string): string => createHash("sha256").update(text).digest("hex");
+  const dir = folderOf({ "a/1.png": "123", "b/2.png": "12345" });
+  const { items } = await listImages(dir);
+  const of = (first: string): string =>
+    sha(`unbraid image files 1\na/1.png\x000\x00${sha(first)}\nb/2.png\x001\x00${sha("12345")}\n`);
+  expect(await imageFilesDigest(items, dir)).toBe(of("123"));
+  writeFileSync(join(dir, "a/1.png"), "abc");
+  expect(await imageFilesDigest(items, dir)).toBe(of("abc"));
+  const gone = await errorOf(() => imageFilesDigest([{ path: "a/9.png", label: 0 }], dir));
+  expect(gone.code).toBe("IMAGE_UNREADABLE");
 });

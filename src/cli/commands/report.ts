@@ -6,7 +6,8 @@ import { Random } from "../../channels/random.ts";
 import type { SplitRecord } from "../../channels/split-record.ts";
 import { UnbraidError } from "../../errors.ts";
 import { sha256 } from "../../files.ts";
-import { imageListDigest } from "../../images/digest.ts";
+import { imageFilesDigest } from "../../images/digest.ts";
+import { readSidecar } from "../../images/sidecar.ts";
 import type { Study } from "../../relevance/study.ts";
 import { isComplete } from "../../relevance/study.ts";
 import { assembleReport } from "../../report/assemble.ts";
@@ -118,6 +119,7 @@ async function run(context: Context): Promise<undefined> {
       `${evaluated.parts.length} channels were split: the first ${parts.length} are shown; --channel chooses others`,
     );
   const { root, list } = await imagesOption(context);
+  const credits = creditsOf(context);
   const sample = args.number("sample", { integer: true, least: 1, most: 1_000_000 }) ?? SAMPLE;
   const chosen = chooseImages(list, { parts, clusters: evaluated.clusters }, root, { sample, seed: 1 });
   const wanted = new Set([...chosen.concepts, ...chosen.sample]);
@@ -162,7 +164,7 @@ async function run(context: Context): Promise<undefined> {
       unbraid: packageVersion(),
       adapter: device.adapter.name,
       inputs: await inputsOf(context, opened, record, { root, items }),
-      credits: creditsOf(context),
+      credits,
     },
     onProgress: (images) => {
       progress.update(images);
@@ -301,7 +303,7 @@ async function inputsOf(
   { args }: Context,
   opened: OpenModel,
   record: SplitRecord,
-  images: { readonly root: string; readonly items: Parameters<typeof imageListDigest>[0] },
+  images: { readonly root: string; readonly items: Parameters<typeof imageFilesDigest>[0] },
 ): Promise<ReportData["inputs"]> {
   const files = [
     "study",
@@ -312,18 +314,30 @@ async function inputsOf(
     "study-all",
     "hierarchy",
     "clusters",
+    "classes",
+    "credits",
   ];
+  const preprocessing = (await readSidecar(opened.path))?.path;
   return [
     { what: "model", file: record.source.file, sha256: record.source.sha256 },
     { what: "split model", file: basename(opened.path), sha256: opened.digest() },
+    ...(preprocessing === undefined
+      ? []
+      : [
+          {
+            what: "preprocessing",
+            file: basename(preprocessing),
+            sha256: sha256(readRegularFile(preprocessing)),
+          },
+        ]),
     ...files.flatMap((name) => {
       const path = args.text(name);
       return path === undefined ? [] : [{ what: name, file: basename(path), sha256: sha256(readRegularFile(path)) }];
     }),
     {
-      what: `${images.items.length} images (their names, classes and sizes)`,
+      what: `${images.items.length} images (names, classes, contents)`,
       file: basename(images.root),
-      sha256: await imageListDigest(images.items, images.root),
+      sha256: await imageFilesDigest(images.items, images.root),
     },
   ];
 }

@@ -85,11 +85,15 @@ export function channelView(channel: number, data: Interactive, pictures: readon
         : []),
     ),
     el("p", {}, readout),
-    legend(model),
+    legend(model, {
+      shared: true,
+      note: "Dashed edges and hollow bars are negative. Bars: upper for image A, lower for image B. The picture in a node is the one that it answers to most.",
+    }),
     thumbs,
     graphs,
     el("details", {}, el("summary", {}, "The same as numbers"), numbers),
     el("h3", {}, "How strongly each part responds to each concept"),
+    legend(model, { shared: false, note: "How often a response is how strong, on images of each concept." }),
     charts,
     facts,
   );
@@ -139,19 +143,18 @@ function thumbnail(model: ChannelModel, pictures: readonly Picture[], n: number,
   );
 }
 
-function legend({ data }: ChannelModel): HTMLElement {
+function legend(
+  { data }: ChannelModel,
+  { shared, note }: { readonly shared: boolean; readonly note: string },
+): HTMLElement {
   const entry = (kind: string, text: string): HTMLElement =>
     el("span", { class: "entry" }, el("span", { class: `key ${kind}` }), text);
   return el(
     "p",
     {},
     ...data.concepts.map((name, k) => entry(`concept-${k}`, name)),
-    entry("concept-shared", "shared"),
-    el(
-      "span",
-      { class: "note" },
-      "Dashed edges and hollow bars are negative. Bars: upper for image A, lower for image B.",
-    ),
+    ...(shared ? [entry("concept-shared", "shared")] : []),
+    el("span", { class: "note" }, note),
   );
 }
 

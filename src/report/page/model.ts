@@ -157,11 +157,16 @@ export class ChannelModel {
 
   /** The embedded picture to which a source channel contributes most, or -1. */
   pictureOf(input: number): number {
+    return this.strongest((n) => Math.abs(this.contributions(n)[input] ?? 0));
+  }
+
+  /** The embedded picture of the image for which a value is largest, or -1. */
+  strongest(value: (image: number) => number): number {
     let best = -1;
     let most = -Infinity;
     this.data.picture.forEach((picture, n) => {
-      const r = Math.abs(this.contributions(n)[input] ?? 0);
-      if (picture >= 0 && r > most) [best, most] = [picture, r];
+      const v = value(n);
+      if (picture >= 0 && v > most) [best, most] = [picture, v];
     });
     return best;
   }

@@ -8,8 +8,10 @@ import { showNumber } from "../numbers.ts";
 import type { ChannelModel, PartResponses, Source } from "./model.ts";
 import { svg } from "./svg.ts";
 
-const [WIDTH, ROW, NODE, BAR] = [520, 46, 38, 74];
-const [SOURCE_X, PART_X, MERGED_X] = [8, 262, 408];
+const [WIDTH, ROW, NODE, BAR] = [520, 46, 38, 62];
+const [SOURCE_X, PART_X, MERGED_X] = [0, 228, 398];
+/** Of a channel or a part: a picture, two bars. */
+const TARGET = NODE + BAR + 16;
 
 interface View {
   readonly model: ChannelModel;
@@ -24,7 +26,8 @@ interface View {
 interface Target {
   readonly label: string;
   readonly kind: string;
-  readonly values: readonly [number, number];
+  /** Of all images. */
+  readonly responses: Float64Array;
   readonly y: number;
   /** What an input adds to it on an image; undefined where it does not take the input. */
   readonly flow: (source: Source, image: number) => number | undefined;
@@ -59,7 +62,7 @@ export function networkFigure(view: View, after: boolean): SVGSVGElement {
   sources.forEach((source, k) => {
     figure.append(sourceNode(view, source, sourceY(k), widest));
   });
-  const strongest = Math.max(1e-30, ...targets.flatMap((t) => t.values.map(Math.abs)));
+  const strongest = Math.max(1e-30, ...targets.flatMap((t) => two(view, t.responses).map(Math.abs)));
   for (const target of targets) figure.append(targetNode(view, target, strongest));
   if (after) figure.append(...merged(view, targets, height));
   return figure;
@@ -79,7 +82,7 @@ const two = (view: View, values: Float64Array): readonly [number, number] => [
 const wholeTarget = (view: View, sources: number): Target => ({
   label: `channel ${view.channel}`,
   kind: "concept-shared",
-  values: two(view, view.responses.whole),
+  responses: view.responses.whole,
   y: 26 + ((Math.max(sources, 2) - 1) / 2) * ROW,
   flow: ({ input }, image) => view.model.contributions(image)[input] ?? 0,
 });
@@ -95,7 +98,7 @@ function partTargets(view: View, sources: readonly Source[]): Target[] {
   const parts = concepts.map((name, k): Target => ({
     label: `part ${k + 1}: ${name}`,
     kind: classOf(k),
-    values: two(view, view.responses.parts[k] ?? new Float64Array(0)),
+    responses: view.responses.parts[k] ?? new Float64Array(0),
     y: y(k),
     flow: ({ input, serves }, image) =>
       byWeights || serves === k || serves === "shared" ? view.model.flow(view.sets, k, image, input) : undefined,
@@ -103,7 +106,7 @@ function partTargets(view: View, sources: readonly Source[]): Target[] {
   const residual: Target = {
     label: "shared, counted once too often",
     kind: "concept-shared",
-    values: two(view, view.responses.residual),
+    responses: view.responses.residual,
     y: y(concepts.length),
     flow: ({ input, serves }, image) =>
       serves === "shared" ? (view.model.contributions(image)[input] ?? 0) : undefined,
@@ -128,10 +131,8 @@ function edge(view: View, source: Source, y: number, target: Target, widest: num
 function sourceNode(view: View, { input, serves }: Source, y: number, widest: number): SVGElement {
   const node = svg("g", { transform: `translate(${SOURCE_X} ${y})` });
   node.append(svg("rect", { class: "node", width: NODE, height: NODE, rx: 5 }));
-  const picture = view.pictures[view.model.pictureOf(input)];
-  if (picture !== undefined)
-    node.append(svg("image", { href: picture.src, x: 2, y: 2, width: NODE - 4, height: NODE - 4 }));
   node.append(
+    ...pictureIn(view, view.model.pictureOf(input), 2),
     svg("rect", { class: `activity ${classOf(serves)}`, x: NODE + 3, y: 2, width: 3, height: NODE - 4, rx: 1 }),
     svg("text", { x: NODE + 10, y: 24 }, `${view.model.data.firstInput + input}`),
   );
@@ -139,6 +140,11 @@ function sourceNode(view: View, { input, serves }: Source, y: number, widest: nu
     node.append(bar(view, n, k, view.model.contributions(n)[input] ?? 0, widest, NODE + 44));
   });
   return node;
+}
+
+function pictureIn(view: View, index: number, x: number): SVGElement[] {
+  const picture = view.pictures[index];
+  return picture === undefined ? [] : [svg("image", { href: picture.src, x, y: 2, width: NODE - 4, height: NODE - 4 })];
 }
 
 /** Left-aligned; hollow where the value is negative. */
@@ -156,14 +162,26 @@ function bar(view: View, image: number, k: number, value: number, widest: number
 }
 
 function targetNode(view: View, target: Target, strongest: number): SVGElement {
-  const node = svg("g", { transform: `translate(${PART_X} ${target.y})` });
+  const node = responseNode(view, target.label, target.responses, strongest);
+  node.setAttribute("transform", `translate(${PART_X} ${target.y})`);
+  node.append(svg("rect", { class: `activity ${target.kind}`, x: 2, y: 2, width: 3, height: NODE - 4, rx: 1 }));
+  return node;
+}
+
+/** A channel or a part: the picture of the image that excites it most, and two bars. */
+function responseNode(view: View, label: string, responses: Float64Array, strongest: number): SVGElement {
+  const node = svg("g");
   node.append(
-    svg("text", { x: 0, y: -4, class: "quiet" }, clip(target.label)),
-    svg("rect", { class: "node", width: BAR + 16, height: NODE, rx: 5 }),
-    svg("rect", { class: `activity ${target.kind}`, x: 2, y: 2, width: 3, height: NODE - 4, rx: 1 }),
+    svg("text", { x: 0, y: -4, class: "quiet" }, clip(label)),
+    svg("rect", { class: "node", width: TARGET, height: NODE, rx: 5 }),
+    ...pictureIn(
+      view,
+      view.model.strongest((n) => responses[n] ?? 0),
+      7,
+    ),
   );
   view.images.forEach((n, k) => {
-    node.append(bar(view, n, k, target.values[k] ?? 0, strongest, 9));
+    node.append(bar(view, n, k, two(view, responses)[k] ?? 0, strongest, NODE + 9));
   });
   return node;
 }
@@ -172,23 +190,21 @@ function targetNode(view: View, target: Target, strongest: number): SVGElement {
 function merged(view: View, targets: readonly Target[], height: number): SVGElement[] {
   const y = (height - 26) / 2 + 26 - NODE / 2;
   const lines = targets.map((t) => {
-    const [x0, y0, y1] = [PART_X + BAR + 16, t.y + NODE / 2, y + NODE / 2];
+    const [x0, y0, y1] = [PART_X + TARGET, t.y + NODE / 2, y + NODE / 2];
     return svg("path", {
       class: `edge ${t.kind}${t.label.startsWith("shared") ? " falling" : ""}`,
       d: `M${x0} ${y0}C${(x0 + MERGED_X) / 2} ${y0} ${(x0 + MERGED_X) / 2} ${y1} ${MERGED_X} ${y1}`,
       "stroke-width": 2,
     });
   });
-  const whole = two(view, view.responses.whole);
-  const strongest = Math.max(1e-30, ...whole.map(Math.abs));
-  const node = svg("g", { transform: `translate(${MERGED_X} ${y})` });
-  node.append(
-    svg("text", { x: 0, y: -4, class: "quiet" }, `sum: channel ${view.channel}`),
-    svg("rect", { class: "node", width: BAR + 16, height: NODE, rx: 5 }),
-  );
-  view.images.forEach((n, k) => {
-    node.append(bar(view, n, k, whole[k] ?? 0, strongest, 9));
-  });
+  const { whole } = view.responses;
+  const strongest = Math.max(1e-30, ...two(view, whole).map(Math.abs));
+  const node = responseNode(view, `sum: channel ${view.channel}`, whole, strongest);
+  node.setAttribute("transform", `translate(${MERGED_X} ${y})`);
+  // At the right edge a long name grows to the left.
+  const name = node.querySelector("text");
+  name?.setAttribute("x", String(TARGET));
+  name?.setAttribute("text-anchor", "end");
   return [...lines, node];
 }
 
