@@ -72,6 +72,7 @@ it("holds what it needs and nothing else", () => {
     "bin/unbraid.mjs",
     "dist/index.d.ts",
     "dist/node.js",
+    "docs/errors.md",
     "models/demo.onnx",
     "shaders/conv.wgsl",
     "LICENSE",
