@@ -4,10 +4,18 @@
  * they are all constants, so only real network nodes remain.
  */
 import { UnbraidError } from "../errors.ts";
+import { sizeOf } from "./graph.ts";
 import type { Graph, GraphInput, GraphNode, HostTensor, InferRule, ShapedGraph, ValueInfo } from "./graph.ts";
 
 /** Elements of a tensor that a kernel can index with 32 bits. */
 const MAX_ELEMENTS = 2 ** 32 - 1;
+
+/**
+ * What all nodes together may make of a file's constants on the host: so many elements, and so many times what the file
+ * stores. Networks are far below (some steps for each weight); a file of a few nodes that double one constant is not.
+ */
+const COMPUTED_ELEMENTS = 2 ** 23;
+const COMPUTED_TIMES = 16;
 
 /** The names of an operator that this table has no rule for, with the nodes that need it. */
 export interface Unsupported {
@@ -45,7 +53,8 @@ function otherExport(types: readonly string[]): string {
 /**
  * @param shapes shape of each graph input, all dimensions known
  * @returns the graph without its constant nodes, and the info of every value left
- * @throws UnbraidError INPUT_SHAPE when a shape contradicts the file; OPERATORS_UNSUPPORTED; whatever a rule throws
+ * @throws UnbraidError INPUT_SHAPE when a shape contradicts the file; OPERATORS_UNSUPPORTED; UNSUPPORTED_NODE where
+ * constants grow without measure; whatever a rule throws
  */
 export function inferShapes(
   graph: Graph,
@@ -57,6 +66,7 @@ export function inferShapes(
 
   const values = new Map<string, ValueInfo>();
   const constants = new Map<string, HostTensor>();
+  const meter = new ConstantsMeter(graph);
   for (const input of graph.inputs) values.set(input.name, { type: input.type, shape: checkedShape(input, shapes) });
   for (const [name, value] of graph.constants) {
     constants.set(name, value);
@@ -75,11 +85,44 @@ export function inferShapes(
       const info = outputs[k];
       if (name === "" || info === undefined) continue;
       values.set(name, info);
-      if (info.value !== undefined) constants.set(name, info.value);
+      if (info.value === undefined) continue;
+      constants.set(name, info.value);
+      meter.add(info);
+      if (meter.full) throw meter.refusal(node);
     }
     if (!node.outputs.every((name) => name === "" || constants.has(name))) nodes.push(node);
   }
   return { ...graph, nodes, constants, values, stored: graph.constants };
+}
+
+/** Counts the elements of the constants that are computed on the host. */
+export class ConstantsMeter {
+  private computed = 0;
+  private readonly stored: number;
+
+  constructor({ constants }: Pick<Graph, "constants">) {
+    this.stored = [...constants.values()].reduce((n, t) => n + sizeOf(t.shape), 0);
+  }
+
+  add({ value, shape }: ValueInfo): void {
+    if (value !== undefined) this.computed += sizeOf(shape);
+  }
+
+  /** Whether they are too many: no more must be computed then. */
+  get full(): boolean {
+    return this.computed > COMPUTED_ELEMENTS + COMPUTED_TIMES * this.stored;
+  }
+
+  /** @param node where it became full */
+  refusal(node: GraphNode): UnbraidError {
+    return new UnbraidError(
+      "unsupported",
+      "UNSUPPORTED_NODE",
+      `${node.opType} "${node.name}": the constants computed up to it have ${this.computed} elements, more than ` +
+        `${COMPUTED_ELEMENTS} and ${COMPUTED_TIMES} times the ${this.stored} that the file stores`,
+      "Fold the file's constants before (onnxsim does), so that it stores their results.",
+    );
+  }
 }
 
 function checkedShape(input: GraphInput, shapes: ReadonlyMap<string, readonly number[]>): readonly number[] {

@@ -6,7 +6,7 @@ import { invariant } from "../errors.ts";
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { requireInput } from "./attributes.ts";
-import { known, newData, worthEvaluating } from "./host.ts";
+import { known, newData, reshaped, worthEvaluating } from "./host.ts";
 import type { DeviceTensor, GradientLowering, Lowering, Operator } from "./operator.ts";
 import { checkedShape, sameShape, stridesOf } from "./shape.ts";
 import type { Memory, StridedCopy } from "./strided.ts";
@@ -35,7 +35,8 @@ export type MovementRule = (
 
 export const memory = (t: DeviceTensor): Memory => ({ slot: t.slot, elements: sizeOf(t.shape) });
 
-export const infosOf = (l: Lowering): (ValueInfo | undefined)[] => l.node.inputs.map((_, k) => l.info(k));
+export const infosOf = (l: Pick<Lowering, "node" | "info">): (ValueInfo | undefined)[] =>
+  l.node.inputs.map((_, k) => l.info(k));
 
 /** Whether the output is the input's memory, element for element. */
 function isAlias(movement: Movement, l: Lowering): number | undefined {
@@ -153,7 +154,7 @@ export function reshapeOperator(
     infer: (node, inputs, opset) => {
       const { type, value } = requireInput(node, inputs, 0);
       const shape = checkedShape(node, rule(node, inputs, opset));
-      return [value === undefined ? { type, shape } : known(type, shape, value.data)];
+      return [value === undefined ? { type, shape } : reshaped(value, shape)];
     },
     forward: (l) => {
       l.alias(0, 0);

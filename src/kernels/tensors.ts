@@ -11,7 +11,7 @@ import {
   tensorAttr,
   unsupported,
 } from "./attributes.ts";
-import { known, knownInts, newData, worthEvaluating } from "./host.ts";
+import { known, knownInts, newData, reshaped, worthEvaluating } from "./host.ts";
 import { hasOutput } from "./lowering.ts";
 import { infosOf, memory } from "./movement.ts";
 import type { Operator } from "./operator.ts";
@@ -128,7 +128,7 @@ const dropout: Operator = {
         { type, shape },
         { type: "bool", shape },
       ];
-    return [known(type, shape, value.data), known("bool", shape, newData("bool", value.data.length).fill(1))];
+    return [reshaped(value, shape), known("bool", shape, newData("bool", sizeOf(shape)).fill(1))];
   },
   forward: (l) => {
     l.alias(0, 0);

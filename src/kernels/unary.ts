@@ -85,12 +85,12 @@ function unaryOperator({ name, parameters = () => NONE, gradient }: Spec): Opera
       const { shape, value, ...input } = requireInput(node, inputs, 0);
       const type = nameOf(node) === "Not" ? "bool" : input.type;
       // Read even where they are not needed yet: a wrong attribute is reported at once.
-      const p = parameters(node);
+      const [a, b, c] = parameters(node);
       const f = unaryFunctions[nameOf(node)];
       if (value === undefined) return [{ type, shape }];
       const data = newData(type, value.data.length);
       value.data.forEach((x, i) => {
-        data[i] = f(x, ...p);
+        data[i] = f(x, a, b, c);
       });
       return [known(type, shape, data)];
     },

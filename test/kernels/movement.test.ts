@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { Session } from "../../src/engine/session.ts";
 import type { AttributeValue, Graph, GraphNode, HostTensor, ValueInfo } from "../../src/graph/graph.ts";
 import { sizeOf } from "../../src/graph/graph.ts";
+import { lazyTensor } from "../../src/graph/lazy.ts";
 import { operators } from "../../src/kernels/table.ts";
 import type { Rule, Shape } from "../reference/movement.ts";
 import * as reference from "../reference/movement.ts";
@@ -433,6 +434,23 @@ describe("what is refused, with the numbers", () => {
   test("shapes that depend on the network's input", () => {
     const dynamic: ValueInfo = { type: "int64", shape: [2] };
     expect(() => operators.get("Reshape")?.infer(node("Reshape", [1, 1], 1), [constant(x), dynamic], 13)).toThrow(/depends on the network's inputs/); // prettier-ignore
+  });
+
+  test("another shape, or name, of a stored tensor that is not in memory does not read it", () => {
+    const load = (): never => {
+      throw new Error("read");
+    };
+    const part = (start: number, count: number) => new Float32Array(count).fill(start);
+    const stored = lazyTensor("float32", [4, 6], load, part);
+    for (const [op, more, shape] of [
+      ["Identity", [], [4, 6]],
+      ["Reshape", [ints([2, -1])], [2, 12]],
+      ["Flatten", [], [4, 6]],
+      ["Dropout", [], [4, 6]],
+    ] as const) {
+      const [y] = infer(op, [stored, ...more]);
+      expect([y?.shape, y?.value?.part?.(7, 2)], op).toEqual([shape, Float32Array.of(7, 7)]);
+    }
   });
 
   test("a huge declared constant allocates nothing", () => {

@@ -366,6 +366,64 @@ const cases: Readonly<Record<string, readonly [ModelParts, string, ...string[]]>
     "[2,0]",
     "[2,2]",
   ],
+  "a constant doubled 60 times": [
+    {
+      ...ends,
+      node: [
+        node("ConstantOfShape", ["s"], ["c0"]),
+        ...Array.from({ length: 60 }, (_, k) =>
+          node("Concat", [`c${k}`, `c${k}`], [`c${k + 1}`], { axis: 0 }, `double${k}`),
+        ),
+        node("ReduceMax", ["c60"], ["m"], { keepdims: 0 }),
+        node("Add", ["x", "m"], ["y"]),
+      ],
+      initializer: [ints("s", [1024])],
+    },
+    "SHAPE",
+    'Concat "double21"',
+    "4294967296",
+  ],
+  "a thousand constants of a million numbers": [
+    {
+      ...ends,
+      node: [
+        ...Array.from({ length: 1000 }, (_, k) => node("ConstantOfShape", ["s"], [`c${k}`], {}, `fill${k}`)),
+        node("Relu", ["x"], ["y"]),
+      ],
+      initializer: [ints("s", [2 ** 20])],
+    },
+    "UNSUPPORTED_NODE",
+    'ConstantOfShape "fill8"',
+    "9437184",
+  ],
+  "a thousand steps on a million numbers": [
+    {
+      ...ends,
+      node: [
+        node("ConstantOfShape", ["s"], ["c0"]),
+        ...Array.from({ length: 1000 }, (_, k) => node("Neg", [`c${k}`], [`c${k + 1}`], {}, `step${k}`)),
+        node("Add", ["x", "c1000"], ["y"]),
+      ],
+      initializer: [ints("s", [2 ** 20])],
+    },
+    "UNSUPPORTED_NODE",
+    'Neg "step7"',
+    "9437184",
+  ],
+  "a million numbers, put together 8192 times": [
+    {
+      ...ends,
+      node: [
+        node("ConstantOfShape", ["s"], ["c"]),
+        node("Concat", new Array<string>(8192).fill("c"), ["d"], { axis: 0 }, "together"),
+        node("Add", ["x", "d"], ["y"]),
+      ],
+      initializer: [ints("s", [2 ** 20])],
+    },
+    "SHAPE",
+    'Concat "together"',
+    "8589934592",
+  ],
   "an input of 2^40 pixels": [
     { ...relu(["x", "y", "a"]), input: [valueInfo("x", [1, 1, 2 ** 20, 2 ** 20])] },
     "INPUT_SHAPE",
