@@ -133,6 +133,8 @@ function checkWire(bytes: Uint8Array, at: WireField): void {
   for (const field of wireFields(bytes, at.value, at.end)) if (field.number === 0) return;
 }
 
+const faulty = "Export the model again; onnx.checker explains what is wrong with it.";
+
 function readValueInfo(bytes: Uint8Array, at: WireField): OnnxValueInfo {
   checkWire(bytes, at);
   const info = onnx.ValueInfoProto.decode(bytes.subarray(at.value, at.end));
@@ -142,6 +144,15 @@ function readValueInfo(bytes: Uint8Array, at: WireField): OnnxValueInfo {
     if (Object.hasOwn(dim, "dimValue")) return toNumber(dim.dimValue);
     return dim.dimParam === "" ? null : (dim.dimParam ?? null);
   });
+  // Some exporters write 0 or -1 for a size that they leave open.
+  if (dims?.some((dim) => typeof dim === "number" && dim < -1)) {
+    throw new UnbraidError(
+      "model",
+      "TENSOR_DIMS",
+      `the value "${info.name}" is declared with dimensions that cannot be: [${dims.map((d) => d ?? "?").join(", ")}]`,
+      faulty,
+    );
+  }
   // A shape without dimensions is a scalar; no shape at all is an unknown rank.
   return {
     name: info.name,
@@ -149,8 +160,6 @@ function readValueInfo(bytes: Uint8Array, at: WireField): OnnxValueInfo {
     dims: tensor.shape ? (dims ?? []) : undefined,
   };
 }
-
-const faulty = "Export the model again; onnx.checker explains what is wrong with it.";
 
 const duplicate = (name: string): UnbraidError =>
   new UnbraidError("model", "DUPLICATE_NAME", `two initialisers have the name "${name}"`, faulty);

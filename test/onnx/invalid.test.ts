@@ -366,6 +366,18 @@ const cases: Readonly<Record<string, readonly [ModelParts, string, ...string[]]>
     "[2,0]",
     "[2,2]",
   ],
+  "an input of -5 rows": [
+    { ...relu(["x", "y", "a"]), input: [valueInfo("x", [1, 3, -5, 8])] },
+    "TENSOR_DIMS",
+    '"x"',
+    "[1, 3, -5, 8]",
+  ],
+  "an output of -7 rows": [
+    { ...relu(["x", "y", "a"]), output: [valueInfo("y", [1, 3, -7, 8])] },
+    "TENSOR_DIMS",
+    '"y"',
+    "[1, 3, -7, 8]",
+  ],
   "a constant doubled 60 times": [
     {
       ...ends,
