@@ -278,6 +278,7 @@ function layerLine({ layer, channels, polysemantic, pairs, expected }: LayerMap,
       ? ""
       : ` through ${pairs} pairs of classes, at most ${Math.ceil(expected)} of them falsely`;
   const none = map.filter((l) => l.polysemantic === 0).length;
-  const others = map.length < 2 ? "" : ` ${none} of ${map.length} layers have none.`;
+  const zeros = none === 0 ? `Each of ${map.length} layers has some.` : `${none} of ${map.length} layers have none.`;
+  const others = map.length < 2 ? "" : ` ${zeros}`;
   return `${polysemantic} of the ${channels} channels of ${layer} are polysemantic${falsely}.${others}`;
 }

@@ -211,6 +211,29 @@ describe.skipIf(chromiumPath === undefined)(name, () => {
     );
   });
 
+  it("a name of eighty letters makes a phone's page no wider", async () => {
+    await open(
+      await sampleReport("x".repeat(80)),
+      async (page) => {
+        expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(360);
+      },
+      { viewport: { width: 360, height: 800 } },
+    );
+  });
+
+  it("shows every picture at once, in nodes and galleries: a page that is printed or saved lacks none", async () => {
+    await open(await sampleReport("panda"), async (page) => {
+      const blank = await page.evaluate(
+        "[...document.images].filter((i) => !i.complete || i.naturalWidth === 0).length",
+      );
+      expect(blank).toBe(0);
+      // Before: four sources and the channel. After: four sources, two parts, what they share, their sum.
+      const nodes = page.locator("svg.graph");
+      expect(await nodes.first().locator("image").count()).toBe(4 + 1);
+      expect(await nodes.nth(1).locator("image").count()).toBe(4 + 2 + 1 + 1);
+    });
+  });
+
   it("every control can be reached by the tab key", async () => {
     await open(await sampleReport("panda"), async (page) => {
       const reached = new Set<string>();
