@@ -15,7 +15,7 @@ const NOTES = {
     "inference, and training mode from opset 14 on; folded into a Conv before it. Gradients of all inputs",
   Cast: "types of 8 to 64 bits and bool; on the GPU integers do not wrap around",
   CastLike: "as Cast",
-  Clip: "bounds may be computed; gradient 1 on them, as PyTorch's clamp",
+  Clip: "bounds may be computed; gradient 0 on them, as PyTorch's relu6",
   ConstantOfShape: HOST,
   Conv: "1 and 2 spatial axes; gradients of data, weights and bias",
   ConvTranspose: "1 and 2 spatial axes; gradients of data, weights and bias",

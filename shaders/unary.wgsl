@@ -289,7 +289,7 @@ fn derivative(x: vec4f) -> vec4f {
       return r * r;
     }
     case THRESHOLDED_RELU: { return select(zero, one, x > vec4f(params.alpha)); }
-    case CLIP: { return select(zero, one, (x >= vec4f(params.alpha)) & (x <= vec4f(params.beta))); }
+    case CLIP: { return select(zero, one, (x > vec4f(params.alpha)) & (x < vec4f(params.beta))); }
     case SQRT: { return 0.5 / sqrt(x); }
     case EXP: { return exponential(x); }
     case LOG: { return one / x; }

@@ -136,8 +136,8 @@ function limits(node: GraphNode, inputs: Inputs): UnaryParameters | undefined {
 }
 
 /**
- * Clip as min(max(x, low), high): the limits get the gradient of the elements that they replace, as from PyTorch's
- * clamp with tensors, x that of the others.
+ * Clip as min(max(x, low), high) with limits that are tensors: a limit gets the gradient of the elements that it replaces,
+ * x that of the others, and where they are equal each gets half, as from PyTorch's clamp with tensors (2.14 on).
  */
 function clipGradients(l: GradientLowering, data: boolean): void {
   const g = l.outputGradient(0);
@@ -149,20 +149,26 @@ function clipGradients(l: GradientLowering, data: boolean): void {
       return to;
     };
   };
+  const mean = (a: DeviceTensor, b: DeviceTensor): DeviceTensor => {
+    const to = scratch(l, a.shape);
+    dispatchBinary(l, "Add", a, b, to, 0.5);
+    return to;
+  };
   if (data) {
-    const above = low === undefined ? g : combine("Mul")(g, combine("GreaterOrEqual")(x, low));
-    const inside = combine("LessOrEqual");
+    const above = (t: DeviceTensor) => mean(combine("Greater")(x, t), combine("GreaterOrEqual")(x, t));
+    const below = (t: DeviceTensor) => mean(combine("Less")(x, t), combine("LessOrEqual")(x, t));
+    const kept = low === undefined ? g : combine("Mul")(g, above(low));
     const to = l.inputGradient(0);
-    if (high !== undefined) combine("Mul")(above, inside(x, high), to);
-    else dispatchScale(l, above.slot, sizeOf(x.shape), 1, to.slot);
+    if (high !== undefined) combine("Mul")(kept, below(high), to);
+    else dispatchScale(l, kept.slot, sizeOf(x.shape), 1, to.slot);
   }
   if (low !== undefined && l.wants(1)) {
-    const below = combine("Mul")(g, combine("Less")(x, low));
-    sumToInput(l, high === undefined ? below : combine("Mul")(below, combine("LessOrEqual")(low, high)), 1);
+    const replaced = combine("Mul")(g, mean(combine("Less")(x, low), combine("LessOrEqual")(x, low)));
+    sumToInput(l, high === undefined ? replaced : combine("Mul")(replaced, combine("LessOrEqual")(low, high)), 1);
   }
   if (high !== undefined && l.wants(2)) {
-    const raised = low === undefined ? x : combine("Max")(x, low);
-    sumToInput(l, combine("Mul")(g, combine("Greater")(raised, high)), 2);
+    const over = combine("Greater")(low === undefined ? x : combine("Max")(x, low), high);
+    sumToInput(l, combine("Mul")(g, mean(over, combine("Max")(over, combine("GreaterOrEqual")(x, high)))), 2);
   }
 }
 
@@ -190,7 +196,7 @@ const clipOperator: Operator = {
     if (low !== undefined) dispatchBinary(l, "Max", x, low, raised);
     if (high !== undefined) dispatchBinary(l, "Min", raised, high, output);
   },
-  /** 1 from limit to limit, both included, as PyTorch's clamp has it. */
+  /** 1 between the limits and 0 at them, as PyTorch's clamp (2.14 on), relu6 and hardtanh have it. */
   gradient: (l) => {
     const p = limits(l.node, infosOf(l));
     if (p !== undefined) dispatchUnaryGradient(l, "Clip", p);

@@ -193,7 +193,7 @@ onAdapters("elementwise operators of one tensor", (gpu) => {
     ["HardSwish", {}, [-3, 0, 3], [0, 0.5, 1]],
     ["HardSigmoid", { alpha: 0.25, beta: 0.5 }, [-2, 0, 2], [0, 0.25, 0]],
     ["ThresholdedRelu", { alpha: 1 }, [1, 2], [0, 1]],
-    ["Clip", { min: -1, max: 1 }, [-2, -1, 0, 1, 2], [0, 1, 1, 1, 0]],
+    ["Clip", { min: -1, max: 1 }, [-2, -1, 0, 1, 2], [0, 0, 1, 0, 0]],
     ["Sign", {}, [0, 3], [0, 0]],
     ["Sqrt", {}, [0], [Infinity]],
   ];
@@ -261,6 +261,22 @@ onAdapters("elementwise operators of one tensor", (gpu) => {
     expect(await run([low, high], [])).toEqual([-2, -1, 0, 0.5, 0.5]);
     expect(await run([low], [])).toEqual([-2, -1, 0, 1, 3]);
     expect(await run([high, low], [1, 2]), "the upper limit wins").toEqual([-2, -2, -2, -2, -2]);
+  });
+
+  test("Clip's computed limits share with the data what ties, as in PyTorch's clamp of tensors", async () => {
+    const x = tensor([6], [-3, -1, 0, 1, 3, 1]);
+    const gradients = async (...limits: (HostTensor | undefined)[]) => {
+      const wrt = [x, ...limits].flatMap((t, k) => (t === undefined ? [] : [k]));
+      const seed = Float32Array.from([1, 2, 4, 8, 16, 32]);
+      const inputs = [x, ...limits];
+      const got = await runOperator(gpu(), { opType: "Clip", opset: 13, inputs, gradient: { seed, wrt } });
+      return wrt.map((k) => Array.from(got.gradients.get(k)?.data ?? []));
+    };
+    const [low, high] = [tensor([], [-1]), tensor([], [1])];
+    expect(await gradients(low, high)).toEqual([[0, 1, 4, 4, 0, 16], [2], [36]]);
+    expect(await gradients(low)).toEqual([[0, 1, 4, 8, 16, 32], [2]]);
+    expect(await gradients(undefined, high)).toEqual([[1, 2, 4, 4, 0, 16], [36]]);
+    expect(await gradients(high, low), "the upper limit wins").toEqual([[0, 0, 0, 0, 0, 0], [0], [63]]);
   });
 });
 
