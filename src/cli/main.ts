@@ -10,7 +10,7 @@ import { listenForInterrupts } from "./interrupt.ts";
 import { Output, type Streams } from "./output.ts";
 
 /** Loaded when asked for: `--help` and `inspect` start without the others. */
-const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   doctor: async () => (await import("./commands/doctor.ts")).doctor,
   inspect: async () => (await import("./commands/inspect.ts")).inspect,
   run: async () => (await import("./commands/run.ts")).run,
