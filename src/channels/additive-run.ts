@@ -1,5 +1,5 @@
 /**
- * The additive rule over images: moments of the layer's patches over the images of all classes, parts of most of the concepts'
+ * Rules that give parts by weights (additive, tuned) over images: moments of the layer's patches over the images of all classes, parts of most of the concepts'
  * images for the guards on the rest, and the parts that are written, of all.
  */
 import { must, UnbraidError } from "../errors.ts";
@@ -7,7 +7,7 @@ import type { ConvLayer } from "../graph/conv-layers.ts";
 import type { SourceSets } from "../graph/membership.ts";
 import { weightsOf } from "../relevance/arv.ts";
 import { tapsOf } from "../relevance/study.ts";
-import { additiveSplit, UnitFilters, type AdditiveSplit } from "./additive.ts";
+import { additiveSplit, UnitFilters, type AdditiveRequest, type AdditiveSplit } from "./additive.ts";
 import { conceptName, type SplitTarget } from "./concepts.ts";
 import { evidenceParts } from "./evidence.ts";
 import { guardsOf, SPLIT_FILTERS, Standings } from "./guards.ts";
@@ -15,6 +15,8 @@ import { scoreOf } from "./hard-splits.ts";
 import { MomentSums, patchSize, type GroupMoments } from "./moments.ts";
 import { positionsOf, type MomentPass } from "./moments-pass.ts";
 import { fullRow, respond } from "./part-responses.ts";
+import { Random } from "./random.ts";
+import { tune, tunedSplit } from "./tuned.ts";
 import { stageOf, type PlannedSplit, type SecondPassSource, type SplitPlanning } from "./planning.ts";
 
 /** g unless given: METHOD.md B finds the least error in the last block there, and at 0.5 inside the network. */
@@ -23,10 +25,29 @@ export const DEFAULT_SCALE = 0.75;
 /** Random filters are split too, for their k, at a cost that grows with the square of a filter's size. */
 const FILTER_WORK = 2 ** 20;
 const LEAST_FILTERS = 4;
+/** Of moments by class while the tuned rule plants. */
+const PLANTS_BYTES = 2 ** 30;
+/** Of the tuned rule's plants: the same study and images give the same split. */
+const SEED = 1;
 
-export async function planAdditive(p: SplitPlanning, second: SecondPassSource): Promise<PlannedSplit[]> {
-  const { study, targets } = p;
+/** "tuned": along directions whose weights are fitted on plants of the layer's own channels (tuned.ts). */
+type WeightRule = "additive" | "tuned";
+
+/** Parts of a channel. */
+type Splitter = (request: AdditiveRequest) => Pick<AdditiveSplit, "parts" | "k">;
+
+/** How far parts are moved apart; undefined for as far as was fitted. */
+type Scale = { readonly g: number; readonly over?: "patches" } | undefined;
+
+export async function planByWeights(
+  p: SplitPlanning,
+  rule: WeightRule,
+  second: SecondPassSource,
+): Promise<PlannedSplit[]> {
+  const { study, targets, over } = p;
+  const fitted = rule === "tuned" && p.scale === undefined && over === undefined;
   const g = p.scale ?? DEFAULT_SCALE;
+  const scale: Scale = fitted ? undefined : { g, ...(over === undefined ? {} : { over }) };
   if (!(g > 0 && g <= 4))
     throw new UnbraidError(
       "usage",
@@ -38,15 +59,19 @@ export async function planAdditive(p: SplitPlanning, second: SecondPassSource): 
   const perGroup = layer.outChannels / layer.groups;
   const groupOf = (channel: number): number => Math.floor(channel / perGroup);
   const groups = [...new Set(targets.map((t) => groupOf(t.channel)))].sort((a, b) => a - b);
-  const kept = [...new Set(targets.flatMap((t) => t.classes))].sort((a, b) => a - b);
+  const concerned = [...new Set(targets.flatMap((t) => t.classes))].sort((a, b) => a - b);
+  const kept = rule === "tuned" ? withOthers(study, second, groups.length, concerned) : concerned;
   const { layer: conv, open } = must(second.moments, "a way to run moments");
   using pass = await open(groups);
-  const sums = await momentsOf(p, second, { conv, pass, groups, kept }, stageOf(p, 0, 2));
+  const sums = await momentsOf(p, second, { conv, pass, groups, kept, concerned }, stageOf(p, 0, 2));
 
-  const first = splitsOf(p, g, sums.moments, groupOf);
+  // Fitted once, without the held-out images.
+  const splitters = new Map(groups.map((group) => [group, splitter(p, rule, scale, group, sums.moments)]));
+  const splitterOf = (channel: number): Splitter => must(splitters.get(groupOf(channel)), "splitter");
+  const first = splitsOf(p, splitterOf, sums.moments, groupOf);
   const standings = new Standings(study);
   const filterK = targets.map((t) =>
-    kOfFilters(p, t, g, must(sums.moments.get(groupOf(t.channel)), "moments"), standings),
+    kOfFilters(p, t, splitterOf(t.channel), must(sums.moments.get(groupOf(t.channel)), "moments"), standings),
   );
   const means = new Map<number, { readonly sums: Float64Array; images: number }>();
   const jobs = targets.map(({ channel, classes }, i) => {
@@ -71,7 +96,7 @@ export async function planAdditive(p: SplitPlanning, second: SecondPassSource): 
     stageOf(p, 1, 2),
   );
   await sums.addReports();
-  const final = splitsOf(p, g, sums.all(), groupOf);
+  const final = splitsOf(p, splitterOf, sums.all(), groupOf);
   return targets.map((target, i): PlannedSplit => {
     const { classes, channel } = target;
     const responses = must(found[i], "responses");
@@ -89,7 +114,8 @@ export async function planAdditive(p: SplitPlanning, second: SecondPassSource): 
     const { parts } = must(final[i], "split");
     return {
       ...target,
-      ...{ rho: null, rule: "additive", scale: g, parts, sets: shares(parts, tapsOf(layer)) },
+      ...{ rho: null, rule, ...(scale === undefined ? {} : { scale: g }), ...(over === undefined ? {} : { over }) },
+      ...{ parts, sets: shares(parts, tapsOf(layer)) },
       ...{ heldOut: { score: scoreOf(responses), images: guards.images }, guards },
     };
   });
@@ -111,16 +137,18 @@ async function momentsOf(
     readonly conv: ConvLayer;
     readonly pass: MomentPass;
     readonly groups: readonly number[];
+    /** Classes whose second moments are kept, and of them those that splits are between. */
     readonly kept: readonly number[];
+    readonly concerned: readonly number[];
   },
   stage: (share: number) => void,
 ): Promise<Moments> {
   const { study, signal } = p;
   const { images } = second;
   const { layer, classes } = study.meta;
-  const { conv, pass, groups, kept } = by;
+  const { conv, pass, groups, kept, concerned } = by;
   const folds = second.studyImages === true && study.meta.folds >= 3 ? study.meta.folds : undefined;
-  const parts = new Map(kept.map((t) => [t, evidenceParts(images.count(t), folds)]));
+  const parts = new Map(concerned.map((t) => [t, evidenceParts(images.count(t), folds)]));
   for (const [t, { arv, report }] of parts)
     if (arv.length === 0 || report.length === 0) throw tooFew(study, t, images.count(t));
   const sums = new MomentSums({ layer, positions: positionsOf(conv), classes: classes.length, groups, kept });
@@ -128,7 +156,7 @@ async function momentsOf(
   const add = async (t: number, positions: readonly number[] | undefined): Promise<void> => {
     for await (const batch of images.batches(t, positions)) {
       signal?.throwIfAborted();
-      sums.add(t, await pass.run(batch.tensor, batch.labels.length));
+      sums.add(t, await pass.run(batch.tensor, batch.labels.length), batch.items);
     }
   };
   for (const t of classes.keys()) {
@@ -147,17 +175,59 @@ async function momentsOf(
   };
 }
 
+/** The concerned classes, and as many others as fit: plants are of the classes whose moments are kept. */
+function withOthers(
+  study: SplitPlanning["study"],
+  { images }: SecondPassSource,
+  groups: number,
+  concerned: readonly number[],
+): number[] {
+  const { layer, classes } = study.meta;
+  const others = classes.flatMap((_, t) => (images.count(t) > 0 && !concerned.includes(t) ? [t] : []));
+  const matrix = 8 * patchSize(layer) ** 2 * groups;
+  const fit = Math.max(0, Math.floor((PLANTS_BYTES / matrix - 2) / 2) - concerned.length);
+  const taken =
+    others.length <= fit
+      ? others
+      : Array.from({ length: fit }, (_, k) => must(others[Math.floor((k * others.length) / fit)], "class"));
+  return [...concerned, ...taken].sort((a, b) => a - b);
+}
+
+/** @throws UnbraidError PLANT_CHANNELS */
+function splitter(
+  { study, signal }: SplitPlanning,
+  rule: WeightRule,
+  scale: Scale,
+  group: number,
+  byGroup: ReadonlyMap<number, GroupMoments>,
+): Splitter {
+  if (rule === "additive") return (request) => additiveSplit({ ...request, options: { ...scale } });
+  const { layer } = study.meta;
+  const perGroup = layer.outChannels / layer.groups;
+  const moments = must(byGroup.get(group), "moments");
+  const rows = Array.from({ length: perGroup }, (_, k) => {
+    const channel = group * perGroup + k;
+    return Float64Array.from(weightsOf(layer, channel), (w) => (layer.sign[channel] ?? 1) * w);
+  });
+  const filters = groupFilters(study, group, moments);
+  const tuning = tune({
+    ...{ moments, filters, rows, taps: tapsOf(layer), random: new Random(SEED) },
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return (request) => tunedSplit(request, tuning.coefficients(request.exclude), undefined, scale);
+}
+
 function splitsOf(
   { study, targets }: SplitPlanning,
-  g: number,
+  splitterOf: (channel: number) => Splitter,
   moments: ReadonlyMap<number, GroupMoments>,
   groupOf: (channel: number) => number,
-): AdditiveSplit[] {
+): ReturnType<Splitter>[] {
   const { layer } = study.meta;
   const filters = new Map([...moments].map(([group, m]) => [group, groupFilters(study, group, m)]));
   return targets.map(({ channel, classes }) => {
     const group = groupOf(channel);
-    return additiveSplit({
+    return splitterOf(channel)({
       moments: must(moments.get(group), "moments"),
       weights: weightsOf(layer, channel),
       sign: layer.sign[channel] ?? 1,
@@ -165,7 +235,6 @@ function splitsOf(
       exclude: [channel - (group * layer.outChannels) / layer.groups],
       classes,
       taps: tapsOf(layer),
-      options: { g },
     });
   });
 }
@@ -183,7 +252,7 @@ function groupFilters(study: SplitPlanning["study"], group: number, moments: Gro
 function kOfFilters(
   { study }: SplitPlanning,
   { channel, classes }: SplitTarget,
-  g: number,
+  split: Splitter,
   moments: GroupMoments,
   standings: Standings,
 ): number[] {
@@ -194,10 +263,7 @@ function kOfFilters(
   return standings
     .filters(channel)
     .slice(0, count)
-    .map((weights) => {
-      const request = { moments, weights, sign: 1, filters, exclude: [], classes, taps: tapsOf(layer), options: { g } };
-      return additiveSplit(request).k;
-    });
+    .map((weights) => split({ moments, weights, sign: 1, filters, exclude: [], classes, taps: tapsOf(layer) }).k);
 }
 
 /** For each input the part that holds more of its weights (the sum of their magnitudes), all where that is a tie. */

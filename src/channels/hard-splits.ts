@@ -1,14 +1,15 @@
 /** Splits by source sets whose rho is chosen, or whose guards are measured, in a second pass over images. */
 import { must } from "../errors.ts";
 import { relevanceVector, weightsOf } from "../relevance/arv.ts";
+import { evidenceFolds } from "../relevance/folds.ts";
 import { conceptName, targetConcepts, type Concept, type SplitTarget } from "./concepts.ts";
 import { gatherEvidence, type Evidence } from "./evidence.ts";
 import { guardsOf, SPLIT_FILTERS, Standings, uncorrelating, type Guards } from "./guards.ts";
-import { dot } from "./linear-algebra.ts";
+import { dot, plus } from "./linear-algebra.ts";
 import { fullRow, respond, type ResponseSource, type RowResponses } from "./part-responses.ts";
 import { splitWeights } from "./parts.ts";
 import { chooseOfficialRho, chooseRho, distinctSets, RHOS, separationScore, type Responses } from "./rho.ts";
-import { sourceSets, type SetRule, type SourceSets } from "./sets.ts";
+import { ruleCentre, sourceSets, type SetRule, type SourceSets } from "./sets.ts";
 import { finalSets, stageOf, type PlannedSplit, type SecondPassSource, type SplitPlanning } from "./planning.ts";
 
 type Source = SecondPassSource & ResponseSource;
@@ -41,9 +42,14 @@ export async function heldOutSplits(
   const rhos = choosing ? RHOS : [p.rho ?? 1];
   const evidence = await gatherEvidence(source, targets, choosing, stageOf(p, 0, 3));
   const oriented = rule !== "official";
+  // What the sign rule holds relevance against: of the same folds as the concepts' own, where these are the study's.
+  const own = second.studyImages === true && study.meta.folds >= 3;
+  const centre = ruleCentre(study, rule, own ? evidenceFolds(study.meta.folds).arv : undefined);
+  const meanOf = (c: Concept): Float64Array =>
+    centre === undefined ? evidence.mean(c) : plus(evidence.mean(c), -1, centre);
   const candidates = targets.map((target) => {
     const vectors = targetConcepts(target).map((c) =>
-      relevanceVector(study.meta.layer, evidence.mean(c), target.channel, oriented ? "oriented" : "official"),
+      relevanceVector(study.meta.layer, meanOf(c), target.channel, oriented ? "oriented" : "official"),
     );
     return rhos.map((rho) => sourceSets(vectors, rho, rule));
   });
@@ -58,7 +64,7 @@ export async function heldOutSplits(
     source,
     targets,
     chosen,
-    { rule, rhos: choices.map((c) => c?.rho ?? p.rho ?? 1) },
+    { rule, rhos: choices.map((c) => c?.rho ?? p.rho ?? 1), meanOf },
     evidence,
     stageOf(p, 2, 3),
   );
@@ -122,12 +128,20 @@ interface Report {
   readonly guards: Guards;
 }
 
+/** How each target was split. */
+interface SplitBy {
+  readonly rule: SetRule;
+  readonly rhos: readonly number[];
+  /** [I, K] what the rule compares of a concept. */
+  readonly meanOf: (concept: Concept) => Float64Array;
+}
+
 /** The score and the guards of each target's parts on the last part of the images. */
 async function report(
   source: Source,
   targets: readonly SplitTarget[],
   chosen: readonly SourceSets[],
-  by: { readonly rule: SetRule; readonly rhos: readonly number[] },
+  by: SplitBy,
   evidence: Evidence,
   stage: (share: number) => void,
 ): Promise<Report[]> {
@@ -141,7 +155,7 @@ async function report(
       fullRow(layer, target.channel, weightsOf(layer, target.channel), layer.sign[target.channel] ?? 1),
     ],
   }));
-  const filters = new FilterSplits(standings, targets, by, evidence);
+  const filters = new FilterSplits(standings, targets, by);
   const found = await respond(
     source,
     jobs,
@@ -175,8 +189,7 @@ export const scoreOf = (responses: readonly RowResponses[]): number =>
 class FilterSplits {
   readonly #standings: Standings;
   readonly #targets: readonly SplitTarget[];
-  readonly #by: { readonly rule: SetRule; readonly rhos: readonly number[] };
-  readonly #evidence: Evidence;
+  readonly #by: SplitBy;
   readonly #sums = new Map<Concept, { readonly sums: Float64Array; images: number }>();
   /** [target][filter][part or the filter itself] responses on the images of all concepts so far. */
   readonly #responses: readonly (readonly number[][][])[];
@@ -184,16 +197,10 @@ class FilterSplits {
   #concept: Concept | undefined;
   #rows: { readonly target: number; readonly rows: readonly (readonly Float64Array[])[] }[] = [];
 
-  constructor(
-    standings: Standings,
-    targets: readonly SplitTarget[],
-    by: { readonly rule: SetRule; readonly rhos: readonly number[] },
-    evidence: Evidence,
-  ) {
+  constructor(standings: Standings, targets: readonly SplitTarget[], by: SplitBy) {
     this.#standings = standings;
     this.#targets = targets;
     this.#by = by;
-    this.#evidence = evidence;
     this.#responses = targets.map((t) =>
       Array.from({ length: SPLIT_FILTERS }, () => [...targetConcepts(t).map(() => []), []]),
     );
@@ -241,9 +248,9 @@ class FilterSplits {
 
   /** [filters][parts, then the filter] */
   #split(target: SplitTarget, i: number): Float64Array[][] {
-    const { rule, rhos } = this.#by;
+    const { rule, rhos, meanOf } = this.#by;
     const concepts = targetConcepts(target);
-    const means = concepts.map((c) => this.#standings.slice(target.channel, this.#evidence.mean(c)));
+    const means = concepts.map((c) => this.#standings.slice(target.channel, meanOf(c)));
     return this.#standings
       .filters(target.channel)
       .slice(0, SPLIT_FILTERS)

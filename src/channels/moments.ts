@@ -76,14 +76,13 @@ export class MomentSums {
     this.#byClass = new Map(kept.map((t) => [t, this.groups.map(second)]));
   }
 
-  /** Adds images of class `t`. @throws UnbraidError NOT_FINITE */
-  add(t: number, batch: MomentBatch): void {
+  /** Adds images of class `t`. @param items whose they are, for messages @throws UnbraidError NOT_FINITE naming the image */
+  add(t: number, batch: MomentBatch, items?: readonly { readonly path: string }[]): void {
     const { layer } = this.options;
     const size = patchSize(layer);
     const stride = layer.inChannels * tapsOf(layer);
     invariant(t in this.images && batch.tapSums.length === batch.images * stride, "tap sums of each image");
-    const bad = batch.tapSums.findIndex((v) => !Number.isFinite(v));
-    if (bad >= 0) throw notFinite(`The tap sums of image ${Math.floor(bad / stride)} of a batch of class ${t}`);
+    checkTapSums(layer, batch.tapSums, items ?? []);
     this.images[t] = (this.images[t] ?? 0) + batch.images;
     this.groups.forEach((group, k) => {
       const first = this.#first[k]?.[t] ?? new Float64Array(0);
@@ -251,6 +250,18 @@ export class GroupMoments {
       }
     return matrix;
   }
+}
+
+/** That what the layer reads on each image is finite. @param tapSums [n, I, K] @throws UnbraidError NOT_FINITE */
+export function checkTapSums(
+  layer: StudyLayer,
+  tapSums: Float32Array,
+  items: readonly { readonly path: string }[],
+): void {
+  const bad = tapSums.findIndex((v) => !Number.isFinite(v));
+  if (bad < 0) return;
+  const image = Math.floor(bad / (layer.inChannels * tapsOf(layer)));
+  throw notFinite(`The tap sums of ${items[image]?.path ?? `image ${image} of a batch`} at layer ${layer.name}`);
 }
 
 function addUpper(sums: Float64Array, added: Float32Array, size: number): void {

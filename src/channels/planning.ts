@@ -1,31 +1,35 @@
 /** What planning splits is given and gives: see split-run.ts. */
 import type { SourceSets } from "../graph/membership.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
+import { relevanceVector } from "../relevance/arv.ts";
 import type { SplitTarget } from "./concepts.ts";
 import type { Guards } from "./guards.ts";
+import { plus } from "./linear-algebra.ts";
 import type { MomentPass } from "./moments-pass.ts";
 import type { ResponseSource } from "./part-responses.ts";
 import { RHOS } from "./rho.ts";
-import { conceptVectors, sourceSets, type SetRule } from "./sets.ts";
+import { conceptVectors, ruleCentre, sourceSets, type SetRule } from "./sets.ts";
 
-/** "additive" gives parts of any weights (METHOD.md B, "Beyond partitions"); the others source sets. */
-export type SplitRule = SetRule | "additive";
+/** "additive" and "tuned" give parts of any weights (METHOD.md B, "Beyond partitions"); the others source sets. */
+export type SplitRule = SetRule | "additive" | "tuned";
 
-export const SPLIT_RULES: readonly SplitRule[] = ["official", "symmetric", "sign", "additive"];
+export const SPLIT_RULES: readonly SplitRule[] = ["official", "symmetric", "sign", "additive", "tuned"];
 
 /** What splits go by unless told otherwise. */
 export const DEFAULT_RULE: SplitRule = "symmetric";
 
 export interface PlannedSplit extends SplitTarget {
-  /** null where the rule knows none (sign, additive). */
+  /** null where the rule knows none (sign, additive, tuned). */
   readonly rho: number | null;
   readonly rule: SplitRule;
-  /** Which concepts each input serves; of additive parts, which part holds more of each input's weights. */
+  /** Which concepts each input serves; of parts by weights, which part holds more of each input's weights. */
   readonly sets: SourceSets;
-  /** [K][I/groups, K] of the additive rule, in the file's orientation; they add up to the channel's weights. */
+  /** [K][I/groups, K] of rules by weights, in the file's orientation; they add up to the channel's weights. */
   readonly parts?: readonly Float64Array[];
-  /** How far the additive rule's parts are moved apart (g): 1 makes them uncorrelated. */
+  /** How far parts by weights are moved apart (g): 1 makes them uncorrelated. Absent where that was fitted. */
   readonly scale?: number;
+  /** Uncorrelated over all patches, in place of mean patches of images. */
+  readonly over?: "patches";
   /** Where rho was chosen: the score of each rho tried, and by which criterion. */
   readonly choice?: {
     readonly criterion: "official ratio" | "held-out log ratio";
@@ -47,7 +51,7 @@ export interface PlannedSplit extends SplitTarget {
 export interface SecondPassSource extends Omit<ResponseSource, "study" | "signal"> {
   /** Whether the images are those of the study in its order: then its folds serve as parts. */
   readonly studyImages?: boolean;
-  /** What the additive rule needs besides: moments over the images of all classes. */
+  /** What rules by weights need besides: moments over the images of all classes. */
   readonly moments?: { readonly layer: ConvLayer; readonly open: (groups: readonly number[]) => Promise<MomentPass> };
 }
 
@@ -57,11 +61,12 @@ export interface SplitPlanning {
   readonly rule: SplitRule;
   /** Used for every target; chosen where it is not given. */
   readonly rho?: number;
-  /** The additive rule's g. */
+  /** g of rules by weights. */
   readonly scale?: number;
+  readonly over?: "patches";
   /** Choose as the original does: by its ratio, on the images that made the ARVs. No guards. */
   readonly compat?: boolean;
-  /** Needed where rho is to be chosen, for guards, and for the additive rule. */
+  /** Needed where rho is to be chosen, for guards, and for rules by weights. */
   readonly secondPass?: SecondPassSource;
   /** Targets done of all, in shares of the whole work: the second pass goes over the images in up to three stages. */
   readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
@@ -83,12 +88,12 @@ export function rowsAtOnce(targets: readonly SplitTarget[]): number {
 /** Of all that the study knows of the classes, or of the clusters' own vectors. */
 export function finalSets(p: SplitPlanning, target: SplitTarget, rule: SetRule, rho: number): SourceSets {
   const { channel, classes, clusters } = target;
-  if (clusters !== undefined)
-    return sourceSets(
-      clusters.map((c) => c.vector),
-      rho,
-      rule,
-    );
+  if (clusters !== undefined) {
+    const centre = ruleCentre(p.study, rule);
+    const off = centre === undefined ? undefined : relevanceVector(p.study.meta.layer, centre, channel, "oriented");
+    const vectors = clusters.map(({ vector }) => (off === undefined ? vector : plus(vector, -1, off)));
+    return sourceSets(vectors, rho, rule);
+  }
   return sourceSets(conceptVectors(p.study, { channel, classes, rho, rule }), rho, rule);
 }
 

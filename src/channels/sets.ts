@@ -1,20 +1,22 @@
 /** Source sets: which concepts each input channel of a channel serves (METHOD.md A5, and B "Both-negative inputs"). */
 import { invariant, UnbraidError } from "../errors.ts";
 import { MAX_CONCEPTS as MOST_BITS, type SourceSets } from "../graph/membership.ts";
-import { AverageRelevance } from "../relevance/arv.ts";
+import { AverageRelevance, meanTapSums, relevanceVector } from "../relevance/arv.ts";
 import { roundToHalf } from "../onnx/half.ts";
-import type { Study } from "../relevance/study.ts";
+import { tapsOf, type Study } from "../relevance/study.ts";
+import { addTo, plus } from "./linear-algebra.ts";
 
 export type { SourceSets } from "../graph/membership.ts";
 
 /**
  * "official": A5, two concepts, in float16. "symmetric": the default; the same whichever concept comes first. "sign": an
- * input serves the concepts for which its relevance is positive, and all where it is for none; it knows no rho.
+ * input serves the concepts for which its relevance is above its mean over classes, and all where it is for none; it knows no
+ * rho. (Behind a ReLU relevance itself has the sign of the weight, whatever the class.)
  */
 export type SetRule = "symmetric" | "official" | "sign";
 
 /**
- * @param vectors one ARV a concept, [I/groups] each: oriented for the symmetric rule
+ * @param vectors one ARV a concept, [I/groups] each: oriented for the symmetric rule, and less `ruleCentre` for the sign rule
  * @param rho from 0 (all that is not opposed is shared) to 1 (nothing is); without meaning for the sign rule
  */
 export function sourceSets(vectors: readonly Float64Array[], rho: number, rule: SetRule): SourceSets {
@@ -100,6 +102,7 @@ export function conceptVectors(
       `rho must be from 0 to 1, not ${rho}.`,
       "Pass --rho in that range.",
     );
+  const centre = ruleCentre(study, rule, folds);
   return classes.map((t) => {
     const vector = arvs.vector(channel, t, rule === "official" ? "official" : "oriented", folds);
     if (vector === undefined)
@@ -109,8 +112,23 @@ export function conceptVectors(
         `The study has no image of class ${t} (${study.meta.classes[t] ?? ""})${folds === undefined ? "" : ` in folds ${folds.join(", ")}`}.`,
         "Choose classes that have images, or finish the study with --resume.",
       );
-    return vector;
+    return centre === undefined
+      ? vector
+      : plus(vector, -1, relevanceVector(study.meta.layer, centre, channel, "oriented"));
   });
+}
+
+/**
+ * [I, K] what the sign rule takes off the mean tap sums of concepts: the mean over classes of theirs, all weighing the same.
+ * @param folds of the study; all unless given
+ * @returns undefined for the other rules
+ */
+export function ruleCentre(study: Study, rule: SetRule, folds?: readonly number[]): Float64Array | undefined {
+  if (rule !== "sign") return undefined;
+  const means = study.meta.classes.flatMap((_, t) => meanTapSums(study, t, folds) ?? []);
+  const centre = new Float64Array(study.meta.layer.inChannels * tapsOf(study.meta.layer));
+  for (const mean of means) addTo(centre, 1 / means.length, mean);
+  return centre;
 }
 
 const isIndex = (index: number, n: number): boolean => Number.isInteger(index) && index >= 0 && index < n;

@@ -8,7 +8,7 @@ import type { OnnxModel } from "../onnx/model.ts";
 import { weightsOf } from "../relevance/arv.ts";
 import { studyLayer } from "../relevance/study-layer.ts";
 import { tapsOf, type StudyLayer } from "../relevance/study.ts";
-import type { SplitRecord } from "./split-record.ts";
+import { isByWeights, type SplitRecord } from "./split-record.ts";
 
 /** u of the float32 that all is computed in. */
 const U = 2 ** -24;
@@ -36,7 +36,7 @@ export function splitLayers(
   records: readonly SplitRecord[],
 ): SplitLayer[] {
   const merges = new Map(records.map((record) => [record.output, record.grown]));
-  const byWeights = records.some((record) => record.parts.some((part) => part.rule === "additive"));
+  const byWeights = records.some((record) => record.parts.some((part) => isByWeights(part.rule)));
   const layers = convLayers(before.shaped).filter((layer) => merges.has(layer.output));
   if (layers.length === 0)
     throw new UnbraidError(

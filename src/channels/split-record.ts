@@ -14,14 +14,16 @@ export interface SplitPartRecord {
   readonly concepts: readonly string[];
   /** The classes' indices in the study; none where the concepts are clusters. */
   readonly classes: readonly number[];
-  /** null where the rule knows none (sign, additive). */
+  /** null where the rule knows none (sign, additive, tuned). */
   readonly rho: number | null;
   readonly rule: string;
-  /** The additive rule's g. */
+  /** g of a rule by weights, where it was not fitted. */
   readonly scale?: number;
+  /** What g = 1 leaves the parts uncorrelated over, where that is not mean patches of images. */
+  readonly over?: "patches";
   /**
    * A character an input channel: 0 shared by all, 1, 2, ... of that concept alone; letters for other sets of three concepts
-   * and more (`setsToText`). Of the additive rule, the part that holds more of the input's weights.
+   * and more (`setsToText`). Of rules by weights, the part that holds more of the input's weights.
    */
   readonly sets: string;
   /** Output channels of the grown layer: concept 1, 2, ..., then residuals. */
@@ -29,6 +31,9 @@ export interface SplitPartRecord {
   /** Whether it was made although there was no second concept to be seen (--force). */
   readonly forced?: boolean;
 }
+
+/** Whether parts are of any weights, in place of the weights of whole inputs. */
+export const isByWeights = (rule: string): boolean => rule === "additive" || rule === "tuned";
 
 export interface SplitRecord {
   readonly version: 1 | 2;

@@ -3,7 +3,7 @@
  * "Guards"): source sets or parts for each channel, rho given or chosen, and whether there is a second concept at all.
  */
 import { UnbraidError } from "../errors.ts";
-import { planAdditive } from "./additive-run.ts";
+import { planByWeights } from "./additive-run.ts";
 import type { SplitTarget } from "./concepts.ts";
 import { heldOutSplits, officialSplits } from "./hard-splits.ts";
 import { finalSets, type PlannedSplit, type SplitPlanning } from "./planning.ts";
@@ -31,7 +31,7 @@ export async function planSplits(p: SplitPlanning): Promise<PlannedSplit[]> {
   const compat = p.compat === true;
   // What cannot be split fails before any image is read.
   for (const target of p.targets) checkTarget(p, target);
-  if (rule === "additive") return planAdditive(p, secondPass ?? needed("the additive rule"));
+  if (rule === "additive" || rule === "tuned") return planByWeights(p, rule, secondPass ?? needed(`the ${rule} rule`));
   const free = rule === "sign" || rho !== undefined;
   if (free && (secondPass === undefined || compat))
     return p.targets.map((t) => ({
@@ -47,7 +47,7 @@ export async function planSplits(p: SplitPlanning): Promise<PlannedSplit[]> {
 
 function checkTarget(p: SplitPlanning, { channel, classes, clusters }: SplitTarget): void {
   const { study, rule, rho = 1 } = p;
-  const vectors = rule === "additive" ? "symmetric" : rule;
+  const vectors = rule === "additive" || rule === "tuned" ? "symmetric" : rule;
   const n = (clusters ?? classes).length;
   if (clusters === undefined) conceptVectors(study, { channel, classes, rho, rule: vectors });
   else
@@ -59,8 +59,9 @@ function checkTarget(p: SplitPlanning, { channel, classes, clusters }: SplitTarg
   const refuse = (message: string): never => {
     throw new UnbraidError("usage", "RULE_CONCEPTS", message, "Use --rule symmetric, or two classes.");
   };
-  if (rule === "official" && n !== 2) refuse(`The official rule is defined for 2 concepts, not ${n}.`);
-  if (clusters !== undefined && (rule === "official" || rule === "additive"))
+  if ((rule === "official" || rule === "tuned") && n !== 2)
+    refuse(`The ${rule} rule is defined for 2 concepts, not ${n}.`);
+  if (clusters !== undefined && rule !== "symmetric" && rule !== "sign")
     refuse(`The ${rule} rule splits between classes, not between clusters.`);
 }
 

@@ -6,7 +6,7 @@
  */
 import { invariant, UnbraidError } from "../errors.ts";
 import { bySets, filterPrior, overAllImages, overConcepts, type UnitFilters } from "./additive-directions.ts";
-import type { AdditiveRequest } from "./additive.ts";
+import type { AdditiveOptions, AdditiveRequest } from "./additive.ts";
 import { addTo, dot, form, plus, scaled, times, type Vector } from "./linear-algebra.ts";
 import type { GroupMoments } from "./moments.ts";
 import type { Random } from "./random.ts";
@@ -18,7 +18,7 @@ export interface TuningOptions {
   readonly rows: readonly Vector[];
   readonly taps: number;
   readonly random: Random;
-  /** Plants to fit on; 240 unless given. */
+  /** Plants to fit on; unless given 240, fewer for large kernels. */
   readonly plants?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (share: number) => void;
@@ -100,13 +100,16 @@ export function topClass(moments: GroupMoments, w: Vector): number | undefined {
   return top >= 0 && moments.hasClass(top) ? top : undefined;
 }
 
+/** Fitting costs with the fourth power of the kernel's width and the square of the channels. */
+const plantsFor = (size: number): number => Math.max(24, Math.min(240, Math.floor(240 * (576 / size) ** 2)));
+
 /**
  * Plants sums of two channels of different top classes and fits.
  * @throws UnbraidError PLANT_CHANNELS where no two channels have different top classes
  */
 export function tune(options: TuningOptions): Tuning {
   const { moments, filters, rows, taps, random, signal, onProgress } = options;
-  const plants = options.plants ?? 240;
+  const plants = options.plants ?? plantsFor(moments.size);
   const channels = rows.flatMap((row, channel) => {
     const variance = form(row, moments.imageMeans, row);
     const top = topClass(moments, row);
@@ -149,23 +152,36 @@ export interface TunedSplit {
   /** [2][D] rows in the file's orientation. */
   readonly parts: readonly Float64Array[];
   readonly e: Float64Array;
+  /** The factor by which e would have to be multiplied for the parts to be uncorrelated over images. */
+  readonly k: number;
 }
 
 /**
  * D1 = w/2 + e, D2 = w/2 - e for two concepts.
  * @param coefficients of `Tuning`
+ * @param scale how far the parts are moved apart along e, as `AdditiveOptions` has it; as far as was fitted unless given
  */
 export function tunedSplit(
   request: AdditiveRequest,
   coefficients: Float64Array,
   { vectors, size } = tunedDirections(request),
+  scale?: { readonly g: number; readonly over?: AdditiveOptions["over"] },
 ): TunedSplit {
-  const e = new Float64Array(request.weights.length);
+  const { moments, sign, classes } = request;
+  const fitted = new Float64Array(request.weights.length);
   vectors.forEach((v, j) => {
-    addTo(e, (coefficients[j] ?? 0) * size * request.sign, v);
+    addTo(fitted, (coefficients[j] ?? 0) * size * sign, v);
   });
   const half = Float64Array.from(request.weights, (w) => w / 2);
-  return { parts: [plus(half, 1, e), plus(half, -1, e)], e };
+  const uncorrelated = (matrix: Float64Array): number => {
+    const spread = form(fitted, matrix, fitted);
+    if (!(spread > 0)) throw constant("The difference between the classes", classes);
+    return Math.sqrt(form(half, matrix, half) / spread);
+  };
+  const k = uncorrelated(moments.imageMeans);
+  const factor = scale === undefined ? 1 : scale.g * (scale.over === "patches" ? uncorrelated(moments.patches) : k);
+  const e = scaled(factor, fitted);
+  return { parts: [plus(half, 1, e), plus(half, -1, e)], e, k: k / factor };
 }
 
 /** The directions for a channel of unit variance over images, and the size by which they are to be multiplied. */
@@ -182,7 +198,7 @@ export function tunedDirections(request: AdditiveRequest): TunedDirections {
   const w = Float64Array.from(request.weights, (v) => v * sign);
   const size = Math.sqrt(form(w, moments.imageMeans, w));
   const power = form(w, moments.patches, w);
-  if (!(size > 0) || !(power > 0)) throw constant(classes);
+  if (!(size > 0) || !(power > 0)) throw constant("The channel's response", classes);
   const unit = scaled(1 / size, w);
   const atUnitResponse = scaled(1 / Math.sqrt(power), w);
   const prior = filterPrior(moments, filters, exclude);
@@ -229,10 +245,10 @@ export function solveSmall(matrix: Float64Array, b: Float64Array): Float64Array 
   return y;
 }
 
-const constant = (classes: readonly number[]): UnbraidError =>
+const constant = (what: string, classes: readonly number[]): UnbraidError =>
   new UnbraidError(
     "input",
     "SPLIT_CONSTANT",
-    `The channel's response does not vary over the images (classes ${classes.join(", ")}), so there is nothing to divide.`,
-    "Choose another channel, or give more images.",
+    `${what} does not vary over the images (classes ${classes.join(", ")}), so there is nothing to divide.`,
+    "Choose another channel or other classes, or give more images.",
   );

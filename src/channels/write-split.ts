@@ -67,6 +67,7 @@ export function writeSplit(
     parts: planned.map((p) => ({
       ...described(study, p),
       ...(p.scale === undefined ? {} : { scale: p.scale }),
+      ...(p.over === undefined ? {} : { over: p.over }),
       sets: setsToText(p.sets, targetConcepts(p).length),
       rows: dry.parts.filter((part) => part.channel === p.channel).map((part) => part.row),
       ...(p.forced === true ? { forced: true } : {}),

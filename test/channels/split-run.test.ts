@@ -144,26 +144,33 @@ onAdapters("planning splits", (gpu) => {
       ...{ layer: network.layer, geometry, input: "x", imageShape: network.imageShape },
       ...{ batch: BATCH, rows: ROWS_AT_ONCE },
     });
+  const { layer } = network;
+  const momentsOf = (session: Session) => ({
+    layer,
+    open: (groups: readonly number[]) =>
+      MomentPass.open(session, {
+        ...{ layer, geometry, input: "x", imageShape: network.imageShape, batch: BATCH, groups },
+      }),
+  });
   async function plan(
     targets: readonly SplitTarget[],
-    o: { rule?: SplitRule; compat?: boolean; study?: Study; rho?: number; studyImages?: boolean } = {},
+    o: {
+      rule?: SplitRule;
+      compat?: boolean;
+      study?: Study;
+      rho?: number;
+      scale?: number;
+      studyImages?: boolean;
+    } = {},
   ): Promise<PlannedSplit[]> {
     using session = new Session(gpu(), network.graph);
     using pass = await open(session);
-    const { rule = "symmetric", compat = false, rho, studyImages = false } = o;
-    const { layer } = network;
-    const moments = {
-      layer,
-      open: (groups: readonly number[]) =>
-        MomentPass.open(session, {
-          ...{ layer, geometry, input: "x", imageShape: network.imageShape, batch: BATCH },
-          groups,
-        }),
-    };
+    const { rule = "symmetric", compat = false, rho, scale, studyImages = false } = o;
     return await planSplits({
       ...{ study: o.study ?? study, targets, rule, compat },
       ...(rho === undefined ? {} : { rho }),
-      secondPass: { pass, images, studyImages, moments },
+      ...(scale === undefined ? {} : { scale }),
+      secondPass: { pass, images, studyImages, moments: momentsOf(session) },
     });
   }
 
@@ -299,6 +306,48 @@ onAdapters("planning splits", (gpu) => {
     expect(swapped?.heldOut?.score).toBe(got?.heldOut?.score);
   });
 
+  test("the tuned rule: parts add up, swap with the classes, and can be moved apart as the additive rule's", async () => {
+    const oriented = makeStudy(-1);
+    const o = { rule: "tuned" as const, study: oriented };
+    const [got] = await plan([{ channel: 7, classes: [2, 0] }], o);
+    expect(got).toMatchObject({ rho: null, rule: "tuned", guards: { images: [3, 3] } });
+    expect(got?.scale).toBe(undefined);
+    const rows = must(got?.parts, "parts");
+    weightsOf(oriented.meta.layer, 7).forEach((w, j) => {
+      const size = rows.reduce((s, row) => s + Math.abs(row[j] ?? NaN), 0);
+      expect(Math.abs(rows.reduce((s, row) => s + (row[j] ?? NaN), 0) - w)).toBeLessThanOrEqual(4 * 2 ** -52 * size);
+    });
+    const [swapped] = await plan([{ channel: 7, classes: [0, 2] }], o);
+    rows.toReversed().forEach((row, k) => {
+      row.forEach((w, j) => {
+        expect(swapped?.parts?.[k]?.[j]).toBeCloseTo(w, 9);
+      });
+    });
+    const apart = await Promise.all(
+      [0.5, 1].map(async (scale) => (await plan([{ channel: 7, classes: [2, 0] }], { ...o, scale }))[0]),
+    );
+    expect(apart.map((p) => p?.scale)).toEqual([0.5, 1]);
+    // Both halves of the difference lie along one direction.
+    const e = apart.map((p) => must(p?.parts?.[0], "part").map((w, j) => w - (p?.parts?.[1]?.[j] ?? NaN)));
+    e[0]?.forEach((v, j) => {
+      expect(2 * v).toBeCloseTo(e[1]?.[j] ?? NaN, 9);
+    });
+    await expect(plan([{ channel: 7, classes: [0, 1, 2] }], o)).rejects.toMatchObject({ code: "RULE_CONCEPTS" });
+  });
+
+  test("the sign rule holds relevance against its mean over classes", async () => {
+    const { layer } = study.meta;
+    const means = CLASSES.map((t) => relevanceVector(layer, must(meanTapSums(study, t), "mean"), 4, "oriented"));
+    const [got] = await planSplits({ study, targets: [{ channel: 4, classes: [1, 0] }], rule: "sign" });
+    const expected = Array.from({ length: 6 }, (_, i) => {
+      const centre = means.reduce((sum, v) => sum + (v[i] ?? NaN) / 3, 0);
+      const above = [1, 0].map((t) => (means[t]?.[i] ?? NaN) > centre);
+      return Number(above[0]) + 2 * Number(above[1]) || 3;
+    });
+    expect(Array.from(got?.sets ?? [])).toEqual(expected);
+    expect(new Set(expected).size).toBeGreaterThan(1);
+  });
+
   test("many targets at once, more than run together, are each what it is alone", async () => {
     const pairs = [
       [0, 1],
@@ -327,16 +376,16 @@ onAdapters("planning splits", (gpu) => {
       },
     };
     const targets = [{ channel: 4, classes: [0, 1] }];
-    const planned = planSplits({
-      study: makeStudy(1, 5),
-      targets,
-      rule: "symmetric",
-      secondPass: { pass, images: spoilt, studyImages: true },
-    });
-    await expect(planned).rejects.toMatchObject({
-      code: "NOT_FINITE",
-      message: expect.stringContaining("1/") as string,
-    });
+    for (const rule of ["symmetric", "additive"] as const) {
+      const planned = planSplits({
+        ...{ study: makeStudy(1, 5), targets, rule },
+        secondPass: { pass, images: spoilt, studyImages: true, moments: momentsOf(session) },
+      });
+      await expect(planned).rejects.toMatchObject({
+        code: "NOT_FINITE",
+        message: expect.stringContaining(" 1/") as string,
+      });
+    }
   });
 
   test("what cannot be chosen fails before an image is read", async () => {

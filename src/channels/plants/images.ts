@@ -3,7 +3,7 @@ import { invariant, UnbraidError } from "../../errors.ts";
 import { tapsOf, type StudyLayer } from "../../relevance/study.ts";
 import type { ClassImages } from "../concepts.ts";
 import type { Vector } from "../linear-algebra.ts";
-import { MomentSums, patchSize, type MomentOptions } from "../moments.ts";
+import { checkTapSums, MomentSums, patchSize, type MomentOptions } from "../moments.ts";
 import type { MomentPass } from "../moments-pass.ts";
 
 /** Bytes of tap sums that are kept. */
@@ -84,23 +84,13 @@ export async function gatherImages(o: GatherOptions): Promise<{ images: LayerIma
       const got = await o.pass.run(batch.tensor, batch.labels.length);
       tapSums.set(got.tapSums, labels.length * stride);
       for (let n = 0; n < got.images; n++) labels.push(t);
-      if (sums === undefined) checkFinite(o.layer, got.tapSums);
-      else sums.add(t, got);
+      if (sums === undefined) checkTapSums(o.layer, got.tapSums, batch.items);
+      else sums.add(t, got, batch.items);
       o.onProgress?.(labels.length);
     }
   }
   const kept = tapSums.subarray(0, labels.length * stride);
   return { images: new LayerImages(o.layer, o.positions, Uint32Array.from(labels), kept), sums };
-}
-
-function checkFinite(layer: StudyLayer, tapSums: Float32Array): void {
-  if (tapSums.every(Number.isFinite)) return;
-  throw new UnbraidError(
-    "model",
-    "NOT_FINITE",
-    `The input of layer ${layer.name} is not finite on some images.`,
-    "Check the model and the preprocessing (mean, std, value range): its activations overflow float32.",
-  );
 }
 
 const tooMany = (layer: StudyLayer, images: number, most: number): UnbraidError =>

@@ -91,9 +91,8 @@ export const RULES: readonly Rule[] = [
     takes: ({ rhos }) => rhos?.symmetric !== undefined,
     split: (c, order) => bySets(c, order, "symmetric", must(c.rhos?.symmetric, "rho"), c.halfMeans),
   },
-  { name: "sign", about: "sets by the sign of ARVs", takes: any, split: (c, order) => bySets(c, order, "sign", 1) },
   {
-    name: "sign_centred",
+    name: "sign",
     about: "sets by the sign of ARVs less their mean over classes",
     takes: any,
     split: (c, order) => bySign(c, order, false),
@@ -122,6 +121,12 @@ export const RULES: readonly Rule[] = [
     about: "additive, weights of its directions fitted on plants of other channels",
     takes: two,
     split: (c, order) => byTuning(c, order, "any"),
+  },
+  {
+    name: "tuned_apart",
+    about: "the same, g = 1 over patches",
+    takes: two,
+    split: (c, order) => byTuning(c, order, "any", { g: 1, over: "patches" }),
   },
   {
     name: "tuned_equal",
@@ -155,12 +160,18 @@ function byAddition(c: PlantedCase, order: readonly number[], options: AdditiveO
   return { parts: splitAlong({ ...request, options }, directions).parts };
 }
 
-function byTuning(c: PlantedCase, order: readonly number[], sizes: "any" | "equal"): RuleSplit {
+function byTuning(
+  c: PlantedCase,
+  order: readonly number[],
+  sizes: "any" | "equal",
+  scale?: Parameters<typeof tunedSplit>[3],
+): RuleSplit {
   const request = requestOf(c, order);
   const key = order.join();
   const directions = c.tuned.get(key) ?? tunedDirections(request);
   c.tuned.set(key, directions);
-  return { parts: tunedSplit(request, c.evidence.tuning.coefficients(membersInGroup(c), sizes), directions).parts };
+  const coefficients = c.evidence.tuning.coefficients(membersInGroup(c), sizes);
+  return { parts: tunedSplit(request, coefficients, directions, scale).parts };
 }
 
 /** [I/groups] the ARV of a planted channel, for a mean patch. */

@@ -124,14 +124,11 @@ const rowsOf = (layer: StudyLayer, group: number): Vector[] => {
   });
 };
 
-/** Fitting costs with the fourth power of the kernel's width and the square of the channels. */
-const tuningPlants = (size: number): number => Math.max(24, Math.min(240, Math.floor(240 * (576 / size) ** 2)));
-
 function evidenceOf(run: ScoreRun, group: number, moments: GroupMoments): GroupEvidence {
   const rows = rowsOf(run.geometry, group);
   const filters = new UnitFilters(moments, rows);
   const tuning = tune({
-    ...{ moments, filters, rows, taps: tapsOf(run.geometry), plants: tuningPlants(moments.size) },
+    ...{ moments, filters, rows, taps: tapsOf(run.geometry) },
     random: new Random(7919 + run.seed),
     ...(run.signal === undefined ? {} : { signal: run.signal }),
     onProgress: (share) => run.onStage?.("plants to fit on", share),

@@ -4,6 +4,7 @@ import { conceptName, targetConcepts } from "../../channels/concepts.ts";
 import { DEFAULT_SCALE } from "../../channels/additive-run.ts";
 import { DEFAULT_RULE, planSplits, SPLIT_RULES, type PlannedSplit, type SplitRule } from "../../channels/split-run.ts";
 import { guardSplits, writeSplit, type SplitManifest } from "../../channels/write-split.ts";
+import { isByWeights } from "../../channels/split-record.ts";
 import { UnbraidError } from "../../errors.ts";
 import { sha256 } from "../../files.ts";
 import { sidecarPaths } from "../../images/sidecar.ts";
@@ -54,7 +55,16 @@ export const split: Command = {
       help: "from 0 (shared unless opposed) to 1 (nothing shared); chosen on images if not given",
     },
     rule: { type: "string", value: "RULE", help: `${SPLIT_RULES.join(", ")}; ${DEFAULT_RULE} unless given` },
-    scale: { type: "string", value: "X", help: `how far the additive rule moves the parts apart; ${DEFAULT_SCALE}` },
+    scale: {
+      type: "string",
+      value: "X",
+      help: `how far the additive rule moves the parts apart, ${DEFAULT_SCALE}; the tuned rule fits it unless given`,
+    },
+    over: {
+      type: "string",
+      value: "patches",
+      help: "with scale 1, parts uncorrelated over patches: the least leakage",
+    },
     force: { type: "boolean", help: "split although no second concept is to be seen; the manifest says so" },
     compat: { type: "string", value: "official", help: "rule, rho and `find` as the authors' code has them" },
     layer: { type: "string", value: "NAME", help: "which of the study's layers" },
@@ -64,7 +74,7 @@ export const split: Command = {
     partial: { type: "boolean", help: "take a study that is not complete" },
     images: {
       ...FOLDER_OPTIONS.images,
-      help: "the study's images: for rho, for guards (only those of the classes are read), for the additive rule (all)",
+      help: "the study's images: for rho, for guards (only those of the classes are read), for the rules additive and tuned (all)",
     },
     limit: FOLDER_OPTIONS.limit,
     "skip-bad": FOLDER_OPTIONS["skip-bad"],
@@ -87,13 +97,15 @@ async function run(context: Context): Promise<undefined> {
   const compat = compatOption(args);
   const rule = ruleOf(args.text("rule"), compat);
   const scale = args.number("scale", { least: 0 });
-  if (scale !== undefined && rule !== "additive")
+  const over = overOption(args.text("over"));
+  const given = scale !== undefined ? "--scale" : "--over";
+  if ((scale !== undefined || over !== undefined) && !isByWeights(rule))
     throw usageError(
       "OPTION_CONFLICT",
-      "--scale is of the additive rule",
-      "Pass --rule additive, or leave --scale out.",
+      `${given} is of the rules additive and tuned`,
+      `Pass --rule additive, or leave ${given} out.`,
     );
-  if (rho !== undefined && (rule === "additive" || rule === "sign"))
+  if (rho !== undefined && (isByWeights(rule) || rule === "sign"))
     throw usageError("OPTION_CONFLICT", `the ${rule} rule knows no rho`, "Leave --rho out, or take another --rule.");
   context.checkWritable(path);
   const layer = args.text("layer");
@@ -108,6 +120,7 @@ async function run(context: Context): Promise<undefined> {
     ...{ study, targets, rule, compat, signal: context.signal },
     ...(rho === undefined ? {} : { rho }),
     ...(scale === undefined ? {} : { scale }),
+    ...(over === undefined ? {} : { over }),
   };
   let planned: PlannedSplit[];
   if (!args.flag("images") || (compat && rho !== undefined)) planned = await planSplits(common);
@@ -171,6 +184,12 @@ function ruleOf(text: string | undefined, compat: boolean): SplitRule {
     );
   if (!compat || rule === "official" || rule === "symmetric") return rule;
   throw usageError("OPTION_CONFLICT", `--compat official has no rule ${rule}`, "Leave one of the two out.");
+}
+
+function overOption(text: string | undefined): "patches" | undefined {
+  if (text === undefined || text === "images") return undefined;
+  if (text === "patches") return text;
+  throw usageError("OPTION_VALUE", `--over must be images or patches, not "${text}"`, "Correct --over.");
 }
 
 export const manifestPath = (modelPath: string): string => `${modelPath.replace(/\.onnx$/i, "")}.split.json`;
