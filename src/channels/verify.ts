@@ -81,13 +81,13 @@ export async function verify(o: VerifyOptions): Promise<Verification> {
   const [first] = o.layers;
   if (first === undefined) throw new Error("internal error: no split layer to verify");
   const inputs = new Map([[o.input, [o.batch, ...o.imageShape]]]);
-  const before = await o.before.prepare({ inputs, outputs: [first.layer.output, o.logits] });
+  const before = await o.before.prepare({ inputs, outputs: [first.layer.output, o.logits], plainSums: true });
   let after: Executable | undefined;
   const tally = new Tally(o);
   try {
     const outputs = [...o.layers.map((l) => l.layer.output), o.logits];
     const split = await o.after.prepare({
-      ...{ inputs, outputs },
+      ...{ inputs, outputs, plainSums: true },
       visible: o.layers.map((l) => l.layer.input),
       extend: (x) => {
         for (const layer of o.layers) layerDispatches(x, o, layer, layer !== first);

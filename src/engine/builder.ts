@@ -2,7 +2,9 @@
 import { invariant, must } from "../errors.ts";
 import { sizeOf, type HostTensor, type ShapedGraph } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
+import type { FoursTensor } from "../kernels/fours.ts";
 import type { DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
+import { Stored } from "./stored.ts";
 import { checkParams } from "./uniforms.ts";
 
 /** Where a slot's contents come from and how long they must last. */
@@ -21,15 +23,17 @@ export class PlanBuilder {
   readonly subgroups: number;
   readonly calls: KernelCall[] = [];
   readonly slots: SlotState[] = [];
-  readonly #tensors = new Map<string, DeviceTensor>();
+  readonly winograd: boolean;
+  readonly #tensors = new Map<string, Stored>();
   readonly #constants = new Map<string, DeviceTensor>();
   /** Host-written buffers by name: the graph's inputs, gradient seeds, labels. */
   readonly inputs = new Map<string, DeviceTensor>();
   readonly results = new Map<string, DeviceTensor>();
 
-  constructor(graph: ShapedGraph, subgroups: number) {
+  constructor(graph: ShapedGraph, options: { readonly subgroups: number; readonly winograd: boolean }) {
     this.graph = graph;
-    this.subgroups = subgroups;
+    this.subgroups = options.subgroups;
+    this.winograd = options.winograd;
   }
 
   slot(elements: number, kind: SlotKind = "temporary", source?: { key: string; make: () => HostTensor }): Slot {
@@ -52,28 +56,53 @@ export class PlanBuilder {
     return tensor;
   }
 
-  /** A value of the graph: its memory is reserved by the first call; constants and inputs come with theirs. */
+  /** A value of the graph in rows: its memory is reserved by the first call; constants and inputs come with theirs. */
   value(name: string): DeviceTensor {
-    let tensor = this.#tensors.get(name);
-    if (tensor === undefined) {
+    return this.#stored(name).rows(this, name);
+  }
+
+  /** The same in fours. */
+  valueFours(name: string): FoursTensor {
+    return this.#stored(name).fours(this, name);
+  }
+
+  /** Whether a value stands in fours by now. */
+  standsInFours(name: string): boolean {
+    return this.#tensors.get(name)?.standsInFours === true;
+  }
+
+  /** Reserves the memory of a value in fours. */
+  reserveFours(name: string): FoursTensor {
+    invariant(!this.#tensors.has(name), `${name} already has memory`);
+    const stored = Stored.reserveFours(this, must(this.graph.values.get(name), name).shape);
+    this.#tensors.set(name, stored);
+    return stored.fours(this, name);
+  }
+
+  #stored(name: string): Stored {
+    let stored = this.#tensors.get(name);
+    if (stored === undefined) {
       const info = must(this.graph.values.get(name), `value ${name}`);
       const constant = info.value;
-      if (constant !== undefined) tensor = this.constant(tensorKey(constant), () => constant, constant.shape);
-      else if (this.graph.inputs.some((i) => i.name === name)) tensor = this.input(name, info.shape);
-      else tensor = this.tensor(info.shape);
-      this.#tensors.set(name, tensor);
+      const rows =
+        constant !== undefined
+          ? this.constant(tensorKey(constant), () => constant, constant.shape)
+          : this.graph.inputs.some((i) => i.name === name)
+            ? this.input(name, info.shape)
+            : this.tensor(info.shape);
+      stored = Stored.inRows(rows);
+      this.#tensors.set(name, stored);
     }
-    return tensor;
+    return stored;
   }
 
-  hasMemory(name: string): boolean {
-    return this.#tensors.has(name);
-  }
-
-  /** Makes value `name` the memory of `tensor`, seen in the value's own shape. */
-  bind(name: string, tensor: DeviceTensor): void {
+  /** Makes value `name` the memory of value `from`, seen in the value's own shape. */
+  alias(name: string, from: string): void {
     invariant(!this.#tensors.has(name), `${name} already has memory`);
-    this.#tensors.set(name, { slot: tensor.slot, shape: must(this.graph.values.get(name), name).shape });
+    const stored = this.#stored(from);
+    const { shape } = must(this.graph.values.get(name), name);
+    const same = shape.join() === stored.shape.join();
+    this.#tensors.set(name, same ? stored : Stored.inRows({ slot: stored.rows(this, name).slot, shape }));
   }
 
   /**

@@ -4,6 +4,7 @@ import { USAGE, type Gpu, type Pipeline } from "../gpu/gpu.ts";
 import { sizeOf } from "../graph/graph.ts";
 import type { DeviceTensor, KernelCall, Param } from "../kernels/operator.ts";
 import type { Plan, PlannedSlot } from "./plan.ts";
+import { timeDispatches } from "./profile.ts";
 import type { WeightStore } from "./weights.ts";
 
 interface Dispatch {
@@ -169,6 +170,30 @@ export class Executable implements Disposable {
    * @param inputs elements of each of `plan.inputs`, row-major
    */
   run(inputs: ReadonlyMap<string, Float32Array | Uint32Array>): void {
+    this.#upload(inputs);
+    const encoder = this.#gpu.device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const d of this.#dispatches) encode(d, pass);
+    pass.end();
+    this.#gpu.device.queue.submit([encoder.finish()]);
+  }
+
+  /**
+   * Runs as `run` does, each dispatch in a pass of its own, and says how long each took on the GPU.
+   * @returns nanoseconds, one for each of `plan.calls`
+   * @throws UnbraidError FEATURE_MISSING where the adapter has no timestamp queries
+   */
+  async profile(inputs: ReadonlyMap<string, Float32Array | Uint32Array>): Promise<number[]> {
+    this.#upload(inputs);
+    return timeDispatches(
+      this.#gpu,
+      this.#dispatches.map((d) => (pass) => {
+        encode(d, pass);
+      }),
+    );
+  }
+
+  #upload(inputs: ReadonlyMap<string, Float32Array | Uint32Array>): void {
     this.#gpu.check();
     for (const [name, tensor] of this.plan.inputs) {
       const data = inputs.get(name);
@@ -185,15 +210,6 @@ export class Executable implements Disposable {
       const buffer = this.#bufferOf(tensor.slot.id);
       this.#gpu.device.queue.writeBuffer(buffer, 0, data.buffer, data.byteOffset, data.byteLength);
     }
-    const encoder = this.#gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const d of this.#dispatches) {
-      pass.setPipeline(d.pipeline);
-      pass.setBindGroup(0, d.group);
-      pass.dispatchWorkgroups(...d.workgroups);
-    }
-    pass.end();
-    this.#gpu.device.queue.submit([encoder.finish()]);
   }
 
   /** Fills all activation memory with `value`: tests use it so that elements which no kernel writes stand out. */
@@ -222,6 +238,12 @@ export class Executable implements Disposable {
     this.#buffers.length = 0;
     this.#dispatches.length = 0;
   }
+}
+
+function encode(d: Dispatch, pass: GPUComputePassEncoder): void {
+  pass.setPipeline(d.pipeline);
+  pass.setBindGroup(0, d.group);
+  pass.dispatchWorkgroups(...d.workgroups);
 }
 
 /** WGSL uniform blocks are multiples of 16 bytes. */

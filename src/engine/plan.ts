@@ -7,7 +7,8 @@ import { nearest } from "../graph/names.ts";
 import type { DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
 import { inferRule } from "../kernels/table.ts";
 import { PlanBuilder, type SlotKind } from "./builder.ts";
-import { lowerForward, lowerGradient } from "./lower.ts";
+import { activeNodes, lowerForward, lowerGradient } from "./lower.ts";
+import type { Stored } from "./stored.ts";
 import { assignBuffers, largestLiveSet, type Lifetime } from "./memory.ts";
 
 /** What a caller may add to a plan: its own dispatches, run in the same submission. */
@@ -45,6 +46,8 @@ export interface PlanRequest {
   /** Gradients of sum(seed * of); `seed` is an input named by `seedName(of)`. Read back under `gradientName(value)`. */
   readonly gradient?: { readonly of: string; readonly wrt: readonly string[]; readonly read?: boolean };
   readonly beside?: Beside;
+  /** No Winograd: every convolution then adds products up in the plain order, as the error bound of a split supposes. */
+  readonly plainSums?: boolean;
   /** Adds dispatches after the network's: all that they read keeps its memory to the end. */
   readonly extend?: (extension: Extension) => void;
   /**
@@ -126,11 +129,13 @@ export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Pla
   }
   if (request.gradient) checkTypes(shaped, [request.gradient.of, ...wrt]);
   const paths = withConstantPaths(shaped, whole, wrt);
-  const builder = new PlanBuilder(foldBatchNorm(paths.graph, new Set([...visible, ...paths.onPath])), subgroups);
-  const gradients = new Map<string, DeviceTensor>();
+  const folded = foldBatchNorm(paths.graph, new Set([...visible, ...paths.onPath]));
+  const builder = new PlanBuilder(folded, { subgroups, winograd: request.plainSums !== true });
+  const active = request.gradient === undefined ? [] : activeNodes(folded, request.gradient.of, wrt);
+  const gradients = new Map<string, Stored>();
   const extension = extensionOf(builder, visible, gradients);
   const { follow } = request;
-  lowerForward(builder, visible, (name) => {
+  lowerForward(builder, visible, new Set(active), (name) => {
     if (visible.has(name)) follow?.value?.(name, extension);
   });
   for (const name of request.outputs) builder.keep(name, builder.value(name));
@@ -142,7 +147,9 @@ export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Pla
       gradients.set(name, g);
       follow?.gradient?.(name, extension);
     });
-    if (read !== false) for (const [name, g] of gradients) builder.keep(gradientName(name), g);
+    if (read !== false) {
+      for (const [name, g] of gradients) builder.keep(gradientName(name), g.rows(builder, gradientName(name)));
+    }
   }
   request.extend?.(extension);
   return finish(builder);
@@ -151,7 +158,7 @@ export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Pla
 function extensionOf(
   builder: PlanBuilder,
   visible: ReadonlySet<string>,
-  gradients: ReadonlyMap<string, DeviceTensor>,
+  gradients: ReadonlyMap<string, Stored>,
 ): Extension {
   return {
     subgroups: builder.subgroups,
@@ -162,7 +169,7 @@ function extensionOf(
     gradient: (name) => {
       const g = gradients.get(name);
       if (g === undefined) throw unknownValue(name, [...gradients.keys()]);
-      return g;
+      return g.rows(builder, gradientName(name));
     },
     input: (name, shape) => builder.input(name, shape),
     constant: (key, make) => builder.constant(key, make),

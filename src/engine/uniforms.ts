@@ -5,7 +5,7 @@
  */
 import { invariant, must } from "../errors.ts";
 import type { KernelCall, Param } from "../kernels/operator.ts";
-import { shaders, type ShaderName } from "../shaders.generated.ts";
+import { shaders } from "../shaders.generated.ts";
 
 /** Type of one 32-bit word; "padding" where alignment leaves one between members. */
 export type Word = "u32" | "i32" | "f32" | "padding";
@@ -46,13 +46,16 @@ export function uniformWords(wgsl: string): readonly Word[] {
   return words;
 }
 
-const layouts = new Map<ShaderName, readonly Word[]>();
+const layouts = new Map<string, readonly Word[]>();
 
-function layoutOf(shader: ShaderName): readonly Word[] {
-  let layout = layouts.get(shader);
+/** What a message and a profile call a shader. */
+export const nameOf = (shader: KernelCall["shader"]): string => (typeof shader === "string" ? shader : shader.name);
+
+function layoutOf(shader: KernelCall["shader"]): readonly Word[] {
+  let layout = layouts.get(nameOf(shader));
   if (layout === undefined) {
-    layout = uniformWords(shaders[shader]);
-    layouts.set(shader, layout);
+    layout = uniformWords(typeof shader === "string" ? shaders[shader] : shader.code);
+    layouts.set(nameOf(shader), layout);
   }
   return layout;
 }
@@ -70,11 +73,11 @@ export function checkParams({ shader, params, label }: Pick<KernelCall, "shader"
   const layout = layoutOf(shader);
   invariant(
     params.length === layout.length,
-    `${label}: ${shader}.wgsl takes ${layout.length} parameters, given ${params.length}`,
+    `${label}: ${nameOf(shader)}.wgsl takes ${layout.length} parameters, given ${params.length}`,
   );
   params.forEach((param, k) => {
     const word = must(layout[k], "word");
     const shown = typeof param === "number" ? String(param) : `f32(${param.f32})`;
-    invariant(fits(param, word), `${label}: parameter ${k} of ${shader}.wgsl is ${word}, given ${shown}`);
+    invariant(fits(param, word), `${label}: parameter ${k} of ${nameOf(shader)}.wgsl is ${word}, given ${shown}`);
   });
 }

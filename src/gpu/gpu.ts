@@ -21,7 +21,8 @@ export interface Pipeline {
 }
 
 export interface PipelineKey {
-  readonly shader: ShaderName;
+  /** One of shaders/, or code under a name that stands for it. */
+  readonly shader: ShaderName | { readonly name: string; readonly code: string };
   readonly entry?: string;
   readonly constants?: Readonly<Record<string, number>>;
 }
@@ -48,7 +49,7 @@ export class Gpu implements Disposable {
   readonly subgroups: number;
   readonly #owned: boolean;
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
-  readonly #modules = new Map<ShaderName, GPUShaderModule>();
+  readonly #modules = new Map<string, GPUShaderModule>();
   #failure: UnbraidError | undefined;
   readonly #failed: Promise<never>;
   #fail: (e: UnbraidError) => void = () => undefined;
@@ -187,7 +188,7 @@ export class Gpu implements Disposable {
 
   /** The compiled pipeline for a key; compiled once for each device. Unknown override names are dropped by nobody: they fail. */
   pipeline(key: PipelineKey): Promise<Pipeline> {
-    const id = JSON.stringify([key.shader, key.entry ?? "main", Object.entries(key.constants ?? {}).sort()]);
+    const id = JSON.stringify([shaderName(key), key.entry ?? "main", Object.entries(key.constants ?? {}).sort()]);
     let made = this.#pipelines.get(id);
     if (made === undefined) {
       made = this.#compile(key, id);
@@ -197,13 +198,17 @@ export class Gpu implements Disposable {
   }
 
   async #compile(key: PipelineKey, label: string): Promise<Pipeline> {
-    let module = this.#modules.get(key.shader);
+    const name = shaderName(key);
+    let module = this.#modules.get(name);
     if (module === undefined) {
       // The scope keeps a faulty shader from counting as an uncaptured error; its messages come with the pipeline's.
       this.device.pushErrorScope("validation");
-      module = this.device.createShaderModule({ code: shaders[key.shader], label: key.shader });
+      module = this.device.createShaderModule({
+        code: typeof key.shader === "string" ? shaders[key.shader] : key.shader.code,
+        label: name,
+      });
       void this.device.popErrorScope().catch(() => undefined);
-      this.#modules.set(key.shader, module);
+      this.#modules.set(name, module);
     }
     try {
       const pipeline = await this.settle(
@@ -217,7 +222,7 @@ export class Gpu implements Disposable {
     } catch (cause) {
       if (cause instanceof UnbraidError) throw cause;
       const { messages } = await this.settle(module.getCompilationInfo());
-      const lines = messages.map((m) => `${key.shader}.wgsl:${m.lineNum}: ${m.message}`);
+      const lines = messages.map((m) => `${name}.wgsl:${m.lineNum}: ${m.message}`);
       throw new UnbraidError(
         "device",
         "SHADER_REFUSED",
@@ -278,6 +283,8 @@ export class Gpu implements Disposable {
     if (this.#owned) this.device.destroy();
   }
 }
+
+const shaderName = ({ shader }: PipelineKey): string => (typeof shader === "string" ? shader : shader.name);
 
 function errorFrom(error: GPUError, what = "GPU work"): UnbraidError {
   // By name: the class is a global of browsers only.

@@ -3,6 +3,7 @@ import type { ElementType, GraphNode, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { modelError, requireInput } from "./attributes.ts";
 import { allValues, known, newData, worthEvaluating } from "./host.ts";
+import { foursAsPlain, wholeFours } from "./fours.ts";
 import { deviceInput } from "./lowering.ts";
 import type { DeviceTensor, GradientLowering, Lowering, Operator, Param } from "./operator.ts";
 import { f32, spread } from "./operator.ts";
@@ -80,20 +81,16 @@ export function sumToInput(l: GradientLowering, full: DeviceTensor, k: number, s
 
 /** d output 0 / d input `side`, for the operators whose gradient shaders/binary.wgsl has. */
 function dispatchGradient(l: GradientLowering, name: BinaryName, g: DeviceTensor, side: 0 | 1): void {
-  const [a, b] = [deviceInput(l, 0), deviceInput(l, 1)];
-  const wanted = side === 0 ? a : b;
   const count = sizeOf(g.shape);
-  if (sizeOf(wanted.shape) === 0) return;
-  const whole = sizeOf(wanted.shape) === count;
-  if (whole && name === "Add") {
-    l.passGradient(side, 0);
-    return;
-  }
+  const size = sizeOf(l.info(side)?.shape ?? []);
+  if (size === 0) return;
+  const whole = size === count;
   // Linear ones need no product with a slope before the sum.
   if (!whole && (name === "Add" || name === "Sub")) {
     sumToInput(l, g, side, name === "Sub" && side === 1 ? -1 : 1);
     return;
   }
+  const [a, b] = [deviceInput(l, 0), deviceInput(l, 1)];
   const full = whole ? l.inputGradient(side) : { slot: l.scratch(count), shape: g.shape };
   if (count > 0) {
     l.dispatch({
@@ -111,10 +108,18 @@ function dispatchGradient(l: GradientLowering, name: BinaryName, g: DeviceTensor
 }
 
 export function binaryGradient(l: GradientLowering, name: BinaryName): void {
-  const g = l.outputGradient(0);
-  if (g === undefined) return;
+  if (!l.hasOutputGradient(0)) return;
   for (const side of [0, 1] as const) {
-    if (l.wants(side) && l.info(side)?.type === "float32") dispatchGradient(l, name, g, side);
+    if (!l.wants(side) || l.info(side)?.type !== "float32") continue;
+    // An Add passes it on as it stands, in rows or in fours, and needs none of its inputs.
+    const other = l.info(1 - side)?.shape ?? [];
+    const shape = l.info(side)?.shape ?? [];
+    if (name === "Add" && sizeOf(shape) > 0 && sizeOf(broadcastShapes(l.node, [shape, other])) === sizeOf(shape)) {
+      l.passGradient(side, 0);
+      continue;
+    }
+    const g = l.outputGradient(0);
+    if (g !== undefined) dispatchGradient(l, name, g, side);
   }
 }
 
@@ -134,6 +139,12 @@ export function binaryOnHost(
     data[i++] = f(a.data[p] ?? 0, b.data[q] ?? 0);
   });
   return known(type, shape, data);
+}
+
+/** Whether both inputs are of one shape and at least one stands in fours, with nothing beyond the last channel. */
+function sameFours(l: Lowering): boolean {
+  const [a = [], b = []] = [l.info(0)?.shape, l.info(1)?.shape];
+  return wholeFours(a) && a.join() === b.join() && (l.standsInFours(0) || l.standsInFours(1));
 }
 
 type Result = "same" | "bool";
@@ -167,6 +178,11 @@ function binaryOperator(
     },
     forward: (l) => {
       const type = l.info(0)?.type ?? "float32";
+      if (sameFours(l)) {
+        const [a, b, out] = [l.inputFours(0), l.inputFours(1), l.outputFours(0)].map(foursAsPlain);
+        if (a && b && out) dispatchBinary(l, nameFor(type), a, b, out);
+        return;
+      }
       dispatchBinary(l, nameFor(type), deviceInput(l, 0), deviceInput(l, 1), l.output(0));
     },
     // Booleans and integers pass no gradient on.

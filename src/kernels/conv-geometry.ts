@@ -20,14 +20,14 @@ export interface ConvGeometry {
   readonly transposed: boolean;
 }
 
-/** Output channels and pixels that a lane computes, and lanes a workgroup, in conv.wgsl and conv_packed.wgsl alike. */
+/** Output channels and pixels that a lane computes, and lanes a workgroup, in conv.wgsl. */
 export const TILE = 16;
 export const PIXELS = 4;
 /** One subgroup on lavapipe; larger groups gain nothing on software adapters. */
 export const WORKGROUP = 8;
 
 /** Output channels of one group, padded to whole tiles. */
-export const packedOutputs = (g: ConvGeometry): number => Math.ceil(g.outputs / TILE) * TILE;
+export const paddedOutputs = (g: ConvGeometry): number => Math.ceil(g.outputs / TILE) * TILE;
 
 /** What convolutions need of a lowering. */
 export type ConvTarget = Pick<Lowering, "dispatch" | "scratch" | "subgroups">;

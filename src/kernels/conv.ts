@@ -1,10 +1,12 @@
 /** Conv and ConvTranspose, one or two spatial axes. Source: ONNX Conv (1, 11, 22), ConvTranspose (1, 11, 22). */
-import type { GraphNode, ValueInfo } from "../graph/graph.ts";
+import type { GraphNode, HostTensor, ValueInfo } from "../graph/graph.ts";
 import { intAttr, intsAttr, modelError, requireInput, stringAttr, unsupported } from "./attributes.ts";
 import type { ConvGeometry } from "./conv-geometry.ts";
-import { convolve } from "./convolve.ts";
+import { convolveInFours, convolveInRows, convVariant, runsInFours, type ConvVariant } from "./convolve.ts";
+import { phasesLeaveOut } from "./convolve-phases.ts";
 import { weightGradient } from "./conv-weight-gradient.ts";
-import type { GradientLowering, Lowering, Operator } from "./operator.ts";
+import { deviceInput } from "./lowering.ts";
+import type { FusionQuestion, GradientLowering, Operator } from "./operator.ts";
 import { checkedShape, showShape } from "./shape.ts";
 import { AUTO_PADS, extent, pair, resolveSpatial } from "./spatial.ts";
 
@@ -165,30 +167,56 @@ const reversed = (g: ConvGeometry): ConvGeometry => ({
 });
 
 function operator(resolve: (node: GraphNode, inputs: Inputs) => Resolved): Operator {
-  const inputsOf = (l: Lowering): Inputs => [l.info(0), l.info(1), l.info(2)];
-  const at = (l: Lowering, k: number) => {
-    const tensor = l.input(k);
-    if (tensor === undefined) throw modelError(l.node, "INPUT_MISSING", `input ${k} is missing`);
-    return tensor;
-  };
+  const inputsOf = (l: FusionQuestion): Inputs => [l.info(0), l.info(1), l.info(2)];
+  const variantOf = (l: FusionQuestion, g: ConvGeometry, bias: boolean): ConvVariant =>
+    convVariant(g, l.info(1)?.value !== undefined, bias, l.winograd);
   return {
     infer: (node, inputs) => [{ type: "float32", shape: resolve(node, inputs).shape }],
+    fuses: (l) => {
+      const { geometry } = resolve(l.node, inputsOf(l));
+      const bias = l.info(2) !== undefined;
+      return runsInFours(variantOf(l, geometry, bias)) && !(geometry.transposed && phasesLeaveOut(geometry));
+    },
     forward: (l) => {
       const { geometry } = resolve(l.node, inputsOf(l));
-      const operands = { input: at(l, 0), bias: l.input(2), output: l.output(0), label: l.node.name };
-      convolve(l, geometry, operands, () => at(l, 1), l.info(1)?.value);
+      const [bias, label] = [l.input(2), l.node.name];
+      const constant = l.info(1)?.value;
+      const variant = variantOf(l, geometry, bias !== undefined);
+      if (constant !== undefined && runsInFours(variant)) {
+        const operands = { input: l.inputFours(0), bias, output: l.outputFours(0), label, ...l.epilogue };
+        convolveInFours(l, variant, geometry, operands, constant);
+      } else {
+        const operands = { input: deviceInput(l, 0), bias, output: l.output(0), label };
+        convolveInRows(l, variant, geometry, operands, () => deviceInput(l, 1), constant);
+      }
     },
     gradient: (l: GradientLowering) => {
-      const dy = l.outputGradient(0);
-      if (dy === undefined) return;
+      if (!l.hasOutputGradient(0)) return;
       const { geometry } = resolve(l.node, inputsOf(l));
-      if (l.wants(0)) {
-        const operands = { input: dy, output: l.inputGradient(0), label: `${l.node.name}: gradient of the input` };
-        convolve(l, reversed(geometry), operands, () => at(l, 1), l.info(1)?.value);
+      if (l.wants(0)) inputGradient(l, reversed(geometry), l.info(1)?.value);
+      if (l.wants(1) || l.wants(2)) {
+        const dy = l.outputGradient(0);
+        if (dy !== undefined) weightGradient(l, geometry, dy);
       }
-      weightGradient(l, geometry, dy);
     },
   };
+}
+
+/** @param g of the gradient with regard to the input */
+function inputGradient(l: GradientLowering, g: ConvGeometry, constant: HostTensor | undefined): void {
+  const label = `${l.node.name}: gradient of the input`;
+  const variant = convVariant(g, constant !== undefined, false, l.winograd);
+  if (constant !== undefined && runsInFours(variant)) {
+    const input = l.outputGradientFours(0);
+    if (input === undefined) return;
+    const fused = variant !== "phases" || !phasesLeaveOut(g);
+    const { output, epilogue } = fused ? l.inputGradientFused(0) : { output: l.inputGradientFours(0), epilogue: {} };
+    convolveInFours(l, variant, g, { input, output, label, ...epilogue }, constant);
+  } else {
+    const input = l.outputGradient(0);
+    if (input === undefined) return;
+    convolveInRows(l, variant, g, { input, output: l.inputGradient(0), label }, () => deviceInput(l, 1), constant);
+  }
 }
 
 export const convolution: Record<string, Operator> = {

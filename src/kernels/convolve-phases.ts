@@ -4,13 +4,14 @@
  * each phase this is a plain convolution of stride 1 with some of the taps. All phases together multiply just what there
  * is to multiply, and each takes the fast kernel.
  */
-import { elementsOf, sizeOf, type HostTensor } from "../graph/graph.ts";
+import { elementsOf, type HostTensor } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
 import { lazyTensor } from "../graph/lazy.ts";
-import { TILE, WORKGROUP, type ConvGeometry, type ConvOperands } from "./conv-geometry.ts";
-import { convolvePacked, packedShape, packWeights } from "./convolve-packed.ts";
-import type { Lowering } from "./operator.ts";
-import { dispatchFill } from "./strided.ts";
+import { convolveFours, foursWeights, foursWeightsShape, suitsFours, type FoursOperands } from "./conv-fours.ts";
+import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
+import { tileFor } from "./conv-tiles.ts";
+import { foursElements } from "./fours.ts";
+import { f32, spread, type Lowering } from "./operator.ts";
 
 /** Each phase is two dispatches: beyond so many they cost more than they save. */
 const MOST_PHASES = 16;
@@ -47,13 +48,16 @@ function axisPhases(g: ConvGeometry, axis: 0 | 1): AxisPhase[] {
   return phases;
 }
 
+/** Whether there are outputs that no tap reaches: they get neither bias nor anything else that is added to a sum. */
+export const phasesLeaveOut = (g: ConvGeometry): boolean =>
+  ([0, 1] as const).some((axis) => axisPhases(g, axis).some(({ taps }) => taps.length === 0));
+
 /** Whether phases can do it, and gain by it. */
-export function suitsPhases(g: ConvGeometry, subgroups: number, bias: boolean): boolean {
+export function suitsPhases(g: ConvGeometry, bias: boolean): boolean {
   const strided = g.transposed && (g.strides[0] > 1 || g.strides[1] > 1);
-  if (!strided || subgroups < WORKGROUP || g.outputs < TILE / 2) return false;
+  if (!strided || !suitsFours({ ...g, strides: [1, 1] })) return false;
   if (g.strides[0] * g.strides[1] > MOST_PHASES) return false;
-  const empty = ([0, 1] as const).some((axis) => axisPhases(g, axis).some(({ taps }) => taps.length === 0));
-  return !(bias && empty); // what no tap reaches would still need its bias
+  return !(bias && phasesLeaveOut(g));
 }
 
 /** The taps of a phase, of weights as ONNX stores them transposed: [group][channel][output][tap]. */
@@ -71,12 +75,26 @@ function subKernel(w: ArrayLike<number>, g: ConvGeometry, rows: AxisPhase, colum
 }
 
 /** @param weight the whole kernel's */
-export function convolvePhases(l: Lowering, g: ConvGeometry, o: ConvOperands, weight: HostTensor): void {
+export function convolvePhases(
+  l: ConvTarget & Pick<Lowering, "constant">,
+  g: ConvGeometry,
+  o: FoursOperands,
+  weight: HostTensor,
+): void {
   const [down, along] = [axisPhases(g, 0), axisPhases(g, 1)];
-  const to = { slot: o.output.slot, elements: sizeOf(o.output.shape) };
   const phases = down.flatMap((rows) => along.map((columns) => ({ rows, columns })));
   const full = phases.filter(({ rows, columns }) => rows.taps.length > 0 && columns.taps.length > 0);
-  if (full.length < phases.length) dispatchFill(l, to, 0, "zeros");
+  if (full.length < phases.length) {
+    const elements = foursElements(o.output.shape);
+    l.dispatch({
+      shader: "fill",
+      params: [elements, f32(0)],
+      reads: [],
+      writes: [o.output.slot],
+      workgroups: spread(Math.ceil(elements / 256)),
+      label: `${o.label}: zeros`,
+    });
+  }
   for (const { rows, columns } of full) {
     const phase: ConvGeometry = {
       ...g,
@@ -87,19 +105,20 @@ export function convolvePhases(l: Lowering, g: ConvGeometry, o: ConvOperands, we
       pads: [rows.pad, columns.pad],
       transposed: false,
     };
-    const taps = `rows ${rows.taps.join()}, columns ${columns.taps.join()}`;
+    const pixels = rows.outputs * columns.outputs;
+    const tile = tileFor(l.subgroups, g.batch * pixels, pixels, g.outputs);
+    const taps = `rows ${rows.taps.join()}, columns ${columns.taps.join()}, tiles of ${tile.outputs}`;
     const key = `conv: ${tensorKey(weight)}, ${taps} in ${g.groups} groups, transposed`;
     const weights = l.constant(key, () =>
-      lazyTensor("float32", packedShape(phase), () => {
-        return packWeights(subKernel(elementsOf(weight), g, rows, columns), phase).data;
+      lazyTensor("float32", foursWeightsShape(phase, tile.outputs), () => {
+        return foursWeights(subKernel(elementsOf(weight), g, rows, columns), phase, tile.outputs).data;
       }),
     );
-    const pitch = {
+    convolveFours(l, phase, { ...o, label: `${o.label}, phase ${rows.first},${columns.first}` }, weights, tile, {
       column: g.strides[1],
       row: g.strides[0] * g.output[1],
       plane: g.output[0] * g.output[1],
       first: rows.first * g.output[1] + columns.first,
-    };
-    convolvePacked(l, phase, { ...o, label: `${o.label}, phase ${rows.first},${columns.first}` }, weights, pitch);
+    });
   }
 }

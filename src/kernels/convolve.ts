@@ -1,74 +1,147 @@
 /**
  * Convolution dispatches, shared by Conv and ConvTranspose and by the gradient of each: one is the other's gradient with
- * regard to its input.
+ * regard to its input. Which variant runs depends on the layer and the adapter, not on the batch.
  */
-import { convolvePacked, packedShape, packWeights, suitsPacked } from "./convolve-packed.ts";
-import { convolvePhases, suitsPhases } from "./convolve-phases.ts";
 import { elementsOf, sizeOf, type HostTensor } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
 import { lazyTensor } from "../graph/lazy.ts";
+import { convolveDepthwise, depthwiseShape, depthwiseWeights, suitsDepthwise } from "./conv-depthwise.ts";
+import { convolveFours, foursWeights, foursWeightsShape, suitsFours, type FoursOperands } from "./conv-fours.ts";
+import type { ConvTile } from "./conv-fours-shader.ts";
 import {
-  packedOutputs,
-  PIXELS,
   TILE,
+  PIXELS,
   WORKGROUP,
+  paddedOutputs,
   type ConvGeometry,
   type ConvOperands,
   type ConvTarget,
 } from "./conv-geometry.ts";
+import { tileFor } from "./conv-tiles.ts";
+import { convolveWinograd, winogradShape, winogradTile, winogradWeights } from "./conv-winograd.ts";
+import { convolvePhases, suitsPhases } from "./convolve-phases.ts";
+import { foursElements, packFours, unpackFours, type FoursTensor } from "./fours.ts";
 import { spread, type DeviceTensor, type Lowering } from "./operator.ts";
+
+/**
+ * Variants in fours: winograd, depthwise, fours, phases. In rows: tiled for groups that do not begin at whole fours,
+ * direct for weights that are not constant and groups of few outputs.
+ */
+export type ConvVariant = "winograd" | "depthwise" | "fours" | "phases" | "tiled" | "direct";
+
+/** @param constant whether the weights are known when planning */
+export function convVariant(g: ConvGeometry, constant: boolean, bias: boolean, winograd: boolean): ConvVariant {
+  if (!constant) return "direct";
+  if (suitsDepthwise(g)) return "depthwise";
+  if (winograd && winogradTile(g) !== undefined) return "winograd";
+  if (suitsFours(g)) return "fours";
+  if (suitsPhases(g, bias)) return "phases";
+  return g.outputs < TILE / 2 ? "direct" : "tiled";
+}
+
+export const runsInFours = (v: ConvVariant): boolean => v !== "tiled" && v !== "direct";
+
+const tileOf = (g: ConvGeometry, subgroups: number): ConvTile => {
+  const pixels = g.output[0] * g.output[1];
+  return tileFor(subgroups, g.batch * pixels, pixels, g.outputs);
+};
+
+/** A constant of laid-out weights, made when the device takes them. */
+function laidOut(
+  l: Pick<Lowering, "constant">,
+  weight: HostTensor,
+  g: ConvGeometry,
+  layout: string,
+  shape: readonly number[],
+  make: (w: ArrayLike<number>) => HostTensor,
+): DeviceTensor {
+  const key = `conv: ${tensorKey(weight)}, ${layout} in ${g.groups} groups${g.transposed ? ", transposed" : ""}`;
+  return l.constant(key, () => lazyTensor("float32", shape, () => make(elementsOf(weight)).data));
+}
+
+/** One convolution by a variant in fours. @param weight as ONNX stores it */
+export function convolveInFours(
+  l: ConvTarget & Pick<Lowering, "constant">,
+  variant: ConvVariant,
+  g: ConvGeometry,
+  o: FoursOperands,
+  weight: HostTensor,
+): void {
+  const { subgroups } = l;
+  const m = winogradTile(g);
+  if (variant === "phases") convolvePhases(l, g, o, weight);
+  else if (variant === "depthwise") {
+    const weights = laidOut(l, weight, g, "depthwise", depthwiseShape(g), (w) => depthwiseWeights(w, g));
+    convolveDepthwise(l, g, o, weights);
+  } else if (variant === "winograd" && m !== undefined) {
+    const shape = winogradShape(g, m, subgroups);
+    const layout = `winograd ${m}, ${shape.join("x")}`;
+    convolveWinograd(
+      l,
+      g,
+      m,
+      o,
+      laidOut(l, weight, g, layout, shape, (w) => winogradWeights(w, g, m, subgroups)),
+    );
+  } else {
+    const tile = tileOf(g, subgroups);
+    const shape = foursWeightsShape(g, tile.outputs);
+    const weights = laidOut(l, weight, g, `fours, ${shape.join("x")}`, shape, (w) => foursWeights(w, g, tile.outputs));
+    convolveFours(l, g, o, weights, tile);
+  }
+}
+
+/**
+ * One convolution of tensors in rows by a variant in rows.
+ * @param weight as ONNX stores it: [group][output][channel][tap], transposed [group][channel][output][tap]
+ * @param constant its elements where they are known when planning; they are packed once then
+ */
+export function convolveInRows(
+  l: ConvTarget & Pick<Lowering, "constant">,
+  variant: ConvVariant,
+  g: ConvGeometry,
+  operands: ConvOperands,
+  weight: () => DeviceTensor,
+  constant: HostTensor | undefined,
+): void {
+  if (variant === "direct" || constant === undefined) convolveDirect(l, g, operands, weight());
+  else
+    convolveTiled(
+      l,
+      g,
+      operands,
+      laidOut(l, constant, g, "tiled", tiledShape(g), (w) => tileWeights(w, g)),
+    );
+}
+
+/** Shape of weights in the layout that `convolveLaidOut` takes on an adapter with such subgroups. */
+export const laidOutShape = (g: ConvGeometry, subgroups: number): number[] =>
+  foursWeightsShape(g, tileOf(g, subgroups).outputs);
+
+/** Weights of one group, as ONNX stores them, in that layout. */
+export const layoutWeights = (w: ArrayLike<number>, g: ConvGeometry, subgroups: number): HostTensor =>
+  foursWeights(w, g, tileOf(g, subgroups).outputs);
+
+/** A plain convolution of tensors in rows with weights in that layout, whatever their number. */
+export function convolveLaidOut(l: ConvTarget, g: ConvGeometry, o: ConvOperands, weights: DeviceTensor): void {
+  const inFours = (t: DeviceTensor): FoursTensor => ({
+    slot: l.scratch(foursElements(t.shape)),
+    shape: t.shape,
+    inFours: true,
+  });
+  const [input, output] = [inFours(o.input), inFours(o.output)];
+  packFours(l, o.input, input, o.label);
+  convolveFours(l, g, { ...o, input, output }, weights, tileOf(g, l.subgroups));
+  unpackFours(l, output, o.output, o.label);
+}
 
 const paramsOf = (g: ConvGeometry, bias: boolean): number[] => [
   ...[g.batch, g.channels, g.outputs, g.groups],
   ...[...g.input, ...g.output],
   ...[...g.kernel, ...g.strides],
   ...[...g.dilations, ...g.pads],
-  ...[packedOutputs(g), bias ? 1 : 0],
+  ...[paddedOutputs(g), bias ? 1 : 0],
 ];
-
-/**
- * One convolution by the variant that suits it.
- * @param weight as ONNX stores it: [group][output][channel][tap], transposed [group][channel][output][tap]
- * @param constant its elements where they are known when planning; they are packed once then
- */
-export function convolve(
-  l: Lowering,
-  g: ConvGeometry,
-  operands: ConvOperands,
-  weight: () => DeviceTensor,
-  constant: HostTensor | undefined,
-): void {
-  if (constant === undefined || g.outputs < TILE / 2) {
-    convolveDirect(l, g, operands, weight());
-    return;
-  }
-  if (suitsPhases(g, l.subgroups, operands.bias !== undefined)) {
-    convolvePhases(l, g, operands, constant);
-    return;
-  }
-  const layout = suitsPacked(g, l.subgroups) ? "packed" : "tiled";
-  const key = `conv: ${tensorKey(constant)}, ${layout} in ${g.groups} groups${g.transposed ? ", transposed" : ""}`;
-  const { subgroups } = l;
-  const weights = l.constant(key, () =>
-    lazyTensor("float32", laidOutShape(g, subgroups), () => layoutWeights(elementsOf(constant), g, subgroups).data),
-  );
-  convolveLaidOut(l, g, operands, weights);
-}
-
-/**
- * Shape of weights in the layout that `convolveLaidOut` takes on an adapter with such subgroups.
- */
-export const laidOutShape = (g: ConvGeometry, subgroups: number): number[] =>
-  suitsPacked(g, subgroups) ? packedShape(g) : tiledShape(g);
-
-/** Weights as ONNX stores them in that layout. */
-export const layoutWeights = (w: ArrayLike<number>, g: ConvGeometry, subgroups: number): HostTensor =>
-  suitsPacked(g, subgroups) ? packWeights(w, g) : tileWeights(w, g);
-
-/** A convolution with weights in that layout, whatever their number. */
-export function convolveLaidOut(l: ConvTarget, g: ConvGeometry, o: ConvOperands, weights: DeviceTensor): void {
-  (suitsPacked(g, l.subgroups) ? convolvePacked : convolveTiled)(l, g, o, weights);
-}
 
 function convolveDirect(l: ConvTarget, g: ConvGeometry, o: ConvOperands, weight: DeviceTensor): void {
   l.dispatch({
@@ -92,19 +165,19 @@ function convolveTiled(l: ConvTarget, g: ConvGeometry, o: ConvOperands, packed: 
     params: paramsOf(g, o.bias !== undefined),
     reads: [o.input.slot, packed.slot, (o.bias ?? packed).slot],
     writes: [o.output.slot],
-    workgroups: [x, (packedOutputs(g) / TILE) * g.groups, z],
+    workgroups: [x, (paddedOutputs(g) / TILE) * g.groups, z],
     label: o.label,
   });
 }
 
 /** Shape of what `tileWeights` makes: [group][tap][channel][output, padded to a multiple of the tile]. */
-const tiledShape = (g: ConvGeometry): number[] => [g.groups, g.kernel[0] * g.kernel[1], g.channels, packedOutputs(g)];
+const tiledShape = (g: ConvGeometry): number[] => [g.groups, g.kernel[0] * g.kernel[1], g.channels, paddedOutputs(g)];
 
 /** Weights as ONNX stores them to `tiledShape`, padded with zeros. */
 function tileWeights(w: ArrayLike<number>, g: ConvGeometry): HostTensor {
   const taps = g.kernel[0] * g.kernel[1];
   const shape = tiledShape(g);
-  const width = packedOutputs(g);
+  const width = paddedOutputs(g);
   const data = new Float32Array(sizeOf(shape));
   const { groups, outputs, channels, transposed } = g;
   const outputStep = (transposed ? 1 : channels) * taps;

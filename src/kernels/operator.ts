@@ -1,6 +1,8 @@
 /** The contract of an operator: attributes, shape rule, forward and gradient stand together in one module. */
 import type { GraphNode, HostTensor, InferRule, ValueInfo } from "../graph/graph.ts";
 import type { ShaderName } from "../shaders.generated.ts";
+import type { Epilogue } from "./conv-fours.ts";
+import type { FoursTensor } from "./fours.ts";
 
 /**
  * A buffer that a plan will own: float32 elements, row-major. Which memory it gets is decided after the lifetimes of
@@ -17,9 +19,15 @@ export interface DeviceTensor {
   readonly shape: readonly number[];
 }
 
+/** A shader made by a generator; its name stands for its code. */
+export interface GeneratedShader {
+  readonly name: string;
+  readonly code: string;
+}
+
 /** One dispatch of one entry point. */
 export interface KernelCall {
-  readonly shader: ShaderName;
+  readonly shader: ShaderName | GeneratedShader;
   /** Entry point; "main" unless told. */
   readonly entry?: string;
   /** Values of the shader's `override` constants: each set of them is one pipeline, so keep them few. */
@@ -48,10 +56,23 @@ export interface Lowering {
   readonly subgroups: number;
   /** Input k on the device. Constants are uploaded on first use. undefined where it is left out. */
   input(k: number): DeviceTensor | undefined;
+  /** Whether convolutions may use Winograd's algorithm, which rounds more. */
+  readonly winograd: boolean;
   /** Known shape and type, and elements of an input that is constant. */
   info(k: number): ValueInfo | undefined;
   /** Output k: its memory is reserved by the first call. */
   output(k: number): DeviceTensor;
+  /** Input k in fours: converted where it stands in rows only. It must be there, and an image (canBeInFours). */
+  inputFours(k: number): FoursTensor;
+  /** Whether input k stands in fours, so that taking it in rows would cost a conversion. */
+  standsInFours(k: number): boolean;
+  /** Output k, to be written in fours: new memory. Not together with `output(k)`. */
+  outputFours(k: number): FoursTensor;
+  /**
+   * What follows this node and is done as its output is written: the output is then that of the last node so fused.
+   * Empty unless the operator says that it `fuses`.
+   */
+  readonly epilogue: Epilogue;
   /** Makes output k the same memory as input `from` (Reshape, Identity, ...). */
   alias(k: number, from: number): void;
   /** Memory for the length of this node. */
@@ -69,18 +90,42 @@ export interface Lowering {
 export interface GradientLowering extends Lowering {
   /** d scalar / d output k; undefined where the scalar does not depend on it. */
   outputGradient(k: number): DeviceTensor | undefined;
+  /** Whether the scalar depends on output k, without a conversion. */
+  hasOutputGradient(k: number): boolean;
+  /** `outputGradient` in fours. */
+  outputGradientFours(k: number): FoursTensor | undefined;
+  /** Whether the gradient of output k stands in fours. */
+  gradientStandsInFours(k: number): boolean;
+  /** Output k of the forward pass in fours. */
+  resultFours(k: number): FoursTensor;
   /** Whether the gradient with regard to input k is wanted. */
   wants(k: number): boolean;
   /** New memory, shaped like input k, that must be wholly written with this node's contribution. */
   inputGradient(k: number): DeviceTensor;
+  /** The same in fours. Not together with `inputGradient(k)`. */
+  inputGradientFours(k: number): FoursTensor;
+  /**
+   * The same in fours, for an operator that does all of the epilogue as it writes: what other nodes have added to the
+   * gradient of input k so far, where this is the last of them, and the step back through a Relu before it.
+   */
+  inputGradientFused(k: number): { readonly output: FoursTensor; readonly epilogue: Epilogue };
   /** Says that the gradient of input k is that of output `from`, reinterpreted in input k's shape. */
   passGradient(k: number, from: number): void;
 }
+
+/** What is known of a node when it is asked what can be fused with it. */
+export type FusionQuestion = Pick<Lowering, "node" | "opset" | "info" | "winograd">;
 
 /** An ONNX operator (domain ai.onnx). */
 export interface Operator {
   /** Shape rule, and the value where all that it needs is constant. */
   readonly infer: InferRule;
+  /** Whether this node, lowered, does all of an epilogue (Add, Relu, Clip behind it) as it writes its output. */
+  readonly fuses?: (l: FusionQuestion) => boolean;
+  /** Where the operator only clamps its input 0: the limits. undefined where they are not known when planning. */
+  readonly clamp?: (l: FusionQuestion) => readonly [lowest: number, highest: number] | undefined;
+  /** Whether the gradient reads the node's outputs, and none of its inputs: they need no memory then. */
+  readonly gradientOfOutput?: boolean;
   /** Absent for operators that only ever run on the host (shapes and integers). */
   readonly forward?: (l: Lowering) => void;
   /** Absent where the operator has no gradient here; asking for one is then an error that names it. */

@@ -3,6 +3,7 @@ import type { GraphNode } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { floatAttr, requireInput, stringAttr } from "./attributes.ts";
 import { known, newData } from "./host.ts";
+import { wholeFours } from "./fours.ts";
 import { deviceInput } from "./lowering.ts";
 import { memory } from "./movement.ts";
 import type { GradientLowering, Lowering, Operator, Param, Slot } from "./operator.ts";
@@ -54,6 +55,11 @@ export function dispatchAbsolute(l: Pick<Lowering, "dispatch">, from: Slot, elem
 
 /** output 0 = name(input 0) */
 export function dispatchUnary(l: Lowering, name: UnaryName, parameters: UnaryParameters = NONE): void {
+  if (l.standsInFours(0) && wholeFours(l.info(0)?.shape ?? [])) {
+    const from = l.inputFours(0);
+    call(l, name, parameters, sizeOf(from.shape), "main", [from.slot], l.outputFours(0).slot);
+    return;
+  }
   const from = deviceInput(l, 0);
   call(l, name, parameters, sizeOf(from.shape), "main", [from.slot], l.output(0).slot);
 }
@@ -63,12 +69,29 @@ export function dispatchScale(l: Lowering, from: Slot, elements: number, factor:
   call(l, "Scale", [factor, 0, 0], elements, "main", [from], to);
 }
 
-/** d output 0 / d input 0, for the operators whose gradient shaders/unary.wgsl has. */
-export function dispatchUnaryGradient(l: GradientLowering, name: UnaryName, parameters: UnaryParameters = NONE): void {
+/**
+ * d output 0 / d input 0, for the operators whose gradient shaders/unary.wgsl has.
+ * @param of what the slope is worked out from; a Relu's can be from its output, which is positive just where its input is
+ */
+export function dispatchUnaryGradient(
+  l: GradientLowering,
+  name: UnaryName,
+  parameters: UnaryParameters = NONE,
+  of: "input" | "output" = "input",
+): void {
+  if (!l.hasOutputGradient(0) || !l.wants(0)) return;
+  const shape = l.info(0)?.shape ?? [];
+  if (l.gradientStandsInFours(0) && wholeFours(shape)) {
+    const g = l.outputGradientFours(0);
+    if (g === undefined) return;
+    const x = of === "output" ? l.resultFours(0) : l.inputFours(0);
+    call(l, name, parameters, sizeOf(shape), "gradient", [x.slot, g.slot], l.inputGradientFours(0).slot);
+    return;
+  }
   const g = l.outputGradient(0);
-  if (g === undefined || !l.wants(0)) return;
-  const x = deviceInput(l, 0);
-  call(l, name, parameters, sizeOf(x.shape), "gradient", [x.slot, g.slot], l.inputGradient(0).slot);
+  if (g === undefined) return;
+  const x = of === "output" ? l.output(0) : deviceInput(l, 0);
+  call(l, name, parameters, sizeOf(shape), "gradient", [x.slot, g.slot], l.inputGradient(0).slot);
 }
 
 interface Spec {
@@ -110,7 +133,14 @@ const alpha =
   (node: GraphNode): UnaryParameters => [floatAttr(node, "alpha", fallback), 0, 0];
 
 export const unary: Record<string, Operator> = {
-  Relu: unaryOperator({ name: "Relu" }),
+  Relu: {
+    ...unaryOperator({ name: "Relu" }),
+    clamp: () => [0, Infinity],
+    gradientOfOutput: true,
+    gradient: (l) => {
+      dispatchUnaryGradient(l, "Relu", NONE, "output");
+    },
+  },
   LeakyRelu: unaryOperator({ name: "LeakyRelu", parameters: alpha(0.01) }),
   // All three are gamma * (x, or alpha (e^(beta x) - 1) below 0).
   Elu: unaryOperator({ name: "Elu", parameters: (node) => [floatAttr(node, "alpha", 1), 1, 1] }),

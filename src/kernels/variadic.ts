@@ -196,6 +196,10 @@ const clipOperator: Operator = {
     if (low !== undefined) dispatchBinary(l, "Max", x, low, raised);
     if (high !== undefined) dispatchBinary(l, "Min", raised, high, output);
   },
+  clamp: (l) => {
+    const p = limits(l.node, infosOf(l));
+    return p === undefined || p[0] > p[1] ? undefined : [p[0], p[1]];
+  },
   /** 1 between the limits and 0 at them, as PyTorch's clamp (2.14 on), relu6 and hardtanh have it. */
   gradient: (l) => {
     const p = limits(l.node, infosOf(l));

@@ -1,4 +1,5 @@
 /** Dispatches that follow a plan's own: where they stand, and that what they read gives its memory back. */
+import type { KernelCall } from "../../src/kernels/operator.ts";
 import { describe, expect, test } from "vitest";
 import { makePlan, type Extension, type Plan, type PlanRequest } from "../../src/engine/plan.ts";
 import { exactNumbers, IMAGE, residualNetwork } from "./network.ts";
@@ -53,7 +54,9 @@ describe("dispatches behind a value or a gradient", () => {
   });
 
   test("and the network's own dispatches are the same", () => {
-    expect(followed.calls.filter((c) => !own(c.label)).map((c) => c.label)).toEqual(plan({}).calls.map((c) => c.label));
+    // But for conversions of what the readers want in rows.
+    const labels = (calls: readonly KernelCall[]) => calls.filter((c) => c.shader !== "fours").map((c) => c.label);
+    expect(labels(followed.calls.filter((c) => !own(c.label)))).toEqual(labels(plan({}).calls));
   });
 
   test("memory: gradients consumed where they are made do not live to the end", () => {

@@ -125,6 +125,28 @@ const convCases: readonly Case[] = [
     attributes: { group: 9, strides: [2, 2], pads: [1, 1, 1, 1] },
   },
   {
+    title: "depthwise in fours, 3x3",
+    x: [2, 12, 7, 9],
+    w: [12, 1, 3, 3],
+    bias: true,
+    attributes: { group: 12, pads: [1, 1, 1, 1] },
+  },
+  {
+    title: "depthwise in fours, 5x3/2, dilated, uneven pads",
+    x: [1, 8, 11, 10],
+    w: [8, 1, 5, 3],
+    attributes: { group: 8, strides: [2, 2], dilations: [1, 2], pads: [2, 1, 0, 2] },
+  },
+  { title: "1x1, 24 to 100 channels, batch 2", x: [2, 24, 5, 7], w: [100, 24, 1, 1], bias: true },
+  { title: "1x1, 8 to 3 channels, one pixel", x: [3, 8, 1, 1], w: [3, 8, 1, 1], bias: true },
+  {
+    title: "8 groups of 4 outputs, ResNeXt's",
+    x: [2, 32, 6, 5],
+    w: [32, 4, 3, 3],
+    bias: true,
+    attributes: { group: 8, pads: [1, 1, 1, 1] },
+  },
+  {
     title: "depthwise with 16 outputs a channel",
     x: [1, 3, 6, 7],
     w: [48, 1, 3, 3],
@@ -248,8 +270,11 @@ const operators = [
 
 const attributesOf = (c: Case): Record<string, number | string | readonly number[]> => ({ ...c.attributes });
 
-/** The kernels that read no subgroups run everywhere; those that do, where the adapter has them. */
-const subgroupChoices = (gpu: Gpu): number[] => [...new Set([0, gpu.subgroups])];
+/**
+ * Ways of sharing weights: 0 and 32 read no subgroups and run everywhere; quads and subgroups of 8, where the adapter has
+ * subgroups as wide.
+ */
+const subgroupChoices = (gpu: Gpu): number[] => [0, 4, 8, 32].filter((n) => n % 32 === 0 || n <= gpu.subgroups);
 
 onAdapters("convolution", (gpu) => {
   for (const { opType, cases, terms } of operators) {
@@ -286,20 +311,27 @@ onAdapters("convolution", (gpu) => {
   }
 
   test("every variant has been there", async () => {
-    const shaders = async (outputs: number, subgroups: number, opType = "Conv") => {
-      const w = randomTensor(opType === "Conv" ? [outputs, 4, 3, 3] : [4, outputs, 3, 3], 2);
-      const inputs = [randomTensor([1, 4, 6, 6], 1), w];
-      const attributes = { strides: [2, 2] };
+    const shaders = async (x: readonly number[], w: readonly number[], subgroups: number, rest: object = {}) => {
+      const { opType = "Conv", ...attributes } = rest as { opType?: string };
+      const inputs = [randomTensor(x, 1), randomTensor(w, 2)];
       const got = await runOperator(gpu(), { opType, opset: 22, attributes, inputs, constants: [1], subgroups });
-      return [...got.shaders];
+      return [...got.shaders].filter((name) => name !== "fours");
     };
-    expect(await shaders(7, 0)).toEqual(["conv_direct"]);
-    expect(await shaders(8, 0)).toEqual(["conv"]);
-    expect(await shaders(8, 0, "ConvTranspose")).toEqual(["conv"]);
-    if (gpu().subgroups < 8) return;
-    expect(await shaders(8, gpu().subgroups)).not.toContain("conv");
-    // In phases, each a plain convolution.
-    expect(await shaders(8, gpu().subgroups, "ConvTranspose")).toEqual(["conv_pack", "conv_packed"]);
+    const strides = [2, 2];
+    expect(await shaders([1, 9, 6, 6], [6, 3, 3, 3], 0, { group: 3 })).toEqual(["conv_direct"]);
+    expect(await shaders([1, 10, 6, 6], [34, 5, 3, 3], 0, { group: 2 })).toEqual(["conv"]);
+    expect(await shaders([1, 8, 6, 6], [8, 1, 3, 3], 0, { group: 8, strides })).toEqual(["conv_depthwise"]);
+    for (const subgroups of subgroupChoices(gpu())) {
+      const share = subgroups === 4 ? /quad/ : subgroups === 8 ? /broadcast 8/ : /load/;
+      const [plain, ...others] = await shaders([1, 4, 6, 6], [8, 4, 3, 3], subgroups, { strides });
+      expect(plain).toMatch(/^conv_fours/);
+      expect(plain).toMatch(share);
+      expect(others).toEqual([]);
+      // In phases, each a plain convolution.
+      expect(await shaders([1, 4, 6, 6], [4, 8, 3, 3], subgroups, { opType: "ConvTranspose", strides })).toEqual([
+        expect.stringMatching(share),
+      ]);
+    }
   });
 
   test("the gradient of the weight over many positions, summed in ranges", async () => {
@@ -317,6 +349,9 @@ onAdapters("convolution", (gpu) => {
     { title: "tiled", w: [16, 5, 3, 3], attributes: { pads: [1, 1, 1, 1] } },
     { title: "tiled, grouped", w: [20, 5, 3, 3], attributes: { group: 2, strides: [2, 2] } },
     { title: "depthwise", w: [10, 1, 3, 3], attributes: { group: 10, pads: [1, 1, 1, 1] } },
+    { title: "depthwise in fours", w: [12, 1, 3, 3], attributes: { group: 12, pads: [1, 1, 1, 1] } },
+    { title: "Winograd", w: [16, 16, 3, 3], attributes: { pads: [1, 1, 1, 1] } },
+    { title: "many outputs", w: [100, 24, 1, 1], attributes: {} },
   ])("the same image alone and in a batch of 5 gives the same bits: $title", async ({ w, attributes }) => {
     const channels = (w[1] ?? 1) * (attributes.group ?? 1);
     const images = randomTensor([5, channels, 7, 6], 5);

@@ -2,6 +2,7 @@
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Executable } from "../../src/engine/executable.ts";
 import { gradientName, makePlan, seedName } from "../../src/engine/plan.ts";
+import { nameOf } from "../../src/engine/uniforms.ts";
 import { WeightStore } from "../../src/engine/weights.ts";
 import type { AttributeValue, Graph, HostTensor } from "../../src/graph/graph.ts";
 
@@ -79,8 +80,8 @@ export async function runOperator(gpu: Gpu, c: OperatorCase): Promise<OperatorRe
     return {
       outputs: outputs.map(tensor),
       gradients: new Map(wrt.map((k) => [k, tensor(gradientName(name(k)))])),
-      shaders: new Set(plan.calls.map((call) => call.shader)),
-      entries: new Set(plan.calls.flatMap((c) => (c.entry === undefined ? [] : [`${c.shader}: ${c.entry}`]))),
+      shaders: new Set(plan.calls.map((call) => nameOf(call.shader))),
+      entries: new Set(plan.calls.flatMap((c) => (c.entry === undefined ? [] : [`${nameOf(c.shader)}: ${c.entry}`]))),
     };
   } finally {
     executable[Symbol.dispose]();

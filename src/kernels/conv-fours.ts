@@ -1,0 +1,215 @@
+/** Convolution over tensors in fours, by the generated kernel: weights, tiles, dispatch. */
+import { sizeOf, type HostTensor } from "../graph/graph.ts";
+import { convFoursShader, tileName, type ConvTile } from "./conv-fours-shader.ts";
+import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
+import { foursOf, type FoursTensor } from "./fours.ts";
+import { f32, type DeviceTensor, type GeneratedShader, type Slot } from "./operator.ts";
+
+/** What is done to sums before they are written: + residual, clamped, then 0 where the mask is not positive. */
+export interface Epilogue {
+  readonly residual?: FoursTensor | undefined;
+  readonly clamp?: readonly [lowest: number, highest: number] | undefined;
+  readonly mask?: FoursTensor | undefined;
+}
+
+export interface FoursOperands extends Epilogue {
+  readonly input: FoursTensor;
+  readonly output: FoursTensor;
+  readonly bias?: DeviceTensor | undefined;
+  readonly label: string;
+}
+
+const shaders = new Map<string, GeneratedShader>();
+
+export function shaderOf(tile: ConvTile): GeneratedShader {
+  const name = tileName(tile);
+  let shader = shaders.get(name);
+  if (shader === undefined) {
+    shader = { name, code: convFoursShader(tile) };
+    shaders.set(name, shader);
+  }
+  return shader;
+}
+
+/** The pads with which a plain gather does the same as a transposed one of stride 1; negative ones cut off. */
+export const plainPads = (g: ConvGeometry): readonly [number, number] =>
+  g.transposed
+    ? [g.dilations[0] * (g.kernel[0] - 1) - g.pads[0], g.dilations[1] * (g.kernel[1] - 1) - g.pads[1]]
+    : g.pads;
+
+/** Whether the kernel can do it: groups must begin and end at whole fours, and a transposed one have no stride. */
+export function suitsFours(g: ConvGeometry): boolean {
+  if (g.transposed && (g.strides[0] > 1 || g.strides[1] > 1)) return false;
+  return g.groups === 1 || (g.channels % 4 === 0 && g.outputs % 4 === 0);
+}
+
+/** [group][tile][tap][four][output of the tile][4] */
+export const foursWeightsShape = (g: ConvGeometry, outputs: number): number[] => [
+  g.groups,
+  Math.ceil(g.outputs / outputs),
+  g.kernel[0] * g.kernel[1],
+  foursOf(g.channels),
+  outputs,
+  4,
+];
+
+/** How far apart a weight's neighbours are, as ONNX stores them. */
+export const weightSteps = (g: ConvGeometry): { readonly output: number; readonly channel: number } => {
+  const taps = g.kernel[0] * g.kernel[1];
+  return { output: (g.transposed ? 1 : g.channels) * taps, channel: (g.transposed ? g.outputs : 1) * taps };
+};
+
+/**
+ * Weights as ONNX stores them, to `foursWeightsShape`; transposed ones with the kernel turned round.
+ * @param outputs of a tile
+ */
+export function foursWeights(w: ArrayLike<number>, g: ConvGeometry, outputs: number): HostTensor {
+  const shape = foursWeightsShape(g, outputs);
+  const data = new Float32Array(sizeOf(shape));
+  const taps = g.kernel[0] * g.kernel[1];
+  const fours = foursOf(g.channels);
+  const step = weightSteps(g);
+  const tileStep = taps * fours * outputs * 4;
+  const tiles = Math.ceil(g.outputs / outputs);
+  for (let group = 0; group < g.groups; group++) {
+    for (let o = 0; o < g.outputs; o++) {
+      const tile = Math.floor(o / outputs);
+      const to = (group * tiles + tile) * tileStep + (o - tile * outputs) * 4;
+      const from = group * g.outputs * g.channels * taps + o * step.output;
+      for (let c = 0; c < g.channels; c++) {
+        const source = from + c * step.channel;
+        let target = to + (c >> 2) * outputs * 4 + (c & 3);
+        for (let tap = 0; tap < taps; tap++) {
+          data[target] = w[source + (g.transposed ? taps - 1 - tap : tap)] ?? 0;
+          target += fours * outputs * 4;
+        }
+      }
+    }
+  }
+  return { type: "float32", shape, data };
+}
+
+/** Where pixels of the output go, in vec4: between columns and rows, and before the first. */
+export interface Placement {
+  readonly column: number;
+  readonly row: number;
+  readonly first: number;
+  /** Of one four of channels of the tensor that is written. */
+  readonly plane: number;
+}
+
+/** The dispatch of a product of matrices: what `convolveFours` and Winograd's products have in common. */
+export interface Product {
+  readonly tile: ConvTile;
+  readonly pixels: number;
+  readonly outPixels: number;
+  readonly outWidth: number;
+  readonly groups: number;
+  /** Fours of one group. */
+  readonly fours: number;
+  readonly outputs: number;
+  readonly input: { readonly plane: number; readonly image: number; readonly height: number; readonly width: number };
+  readonly kernel: readonly [number, number];
+  readonly strides: readonly [number, number];
+  readonly dilations: readonly [number, number];
+  readonly pads: readonly [number, number];
+  readonly to: Placement & { readonly image: number };
+  readonly products?: {
+    readonly count: number;
+    readonly input: number;
+    readonly weights: number;
+    readonly output: number;
+  };
+  /** No tap leaves the image. */
+  readonly inside: boolean;
+}
+
+/** Workgroups of one dimension that WebGPU guarantees. */
+const MOST_WORKGROUPS = 65535;
+
+export function dispatchProduct(
+  l: ConvTarget,
+  p: Product,
+  slots: { readonly input: Slot; readonly weights: Slot; readonly output: Slot; readonly label: string },
+  o: Epilogue & { readonly bias?: DeviceTensor | undefined } = {},
+): void {
+  if (p.pixels === 0) return;
+  const { tile } = p;
+  const tiles = Math.ceil(p.outputs / tile.outputs);
+  const across = Math.ceil(p.pixels / (tile.lanes * tile.pixels));
+  const x = Math.min(across, MOST_WORKGROUPS);
+  const products = p.products ?? { count: 1, input: 0, weights: 0, output: 0 };
+  const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
+  l.dispatch({
+    shader: shaderOf(tile),
+    constants: {
+      RESIDUAL: o.residual === undefined ? 0 : 1,
+      MASK: o.mask === undefined ? 0 : 1,
+      INSIDE: p.inside ? 1 : 0,
+    },
+    params: [
+      ...[p.pixels, p.outPixels, p.outWidth, p.fours],
+      ...[p.input.plane, p.input.image, p.input.height, p.input.width],
+      ...[...p.kernel, ...p.strides],
+      ...[...p.dilations, ...p.pads],
+      ...[p.to.column, p.to.row, p.to.plane, p.to.image],
+      ...[p.to.first, tiles, foursOf(p.outputs), o.bias === undefined ? 0 : 1],
+      ...[products.count, products.input, products.weights, products.output],
+      ...[f32(lowest), f32(highest)],
+    ],
+    reads: [
+      slots.input,
+      slots.weights,
+      (o.bias ?? { slot: slots.weights }).slot,
+      (o.residual ?? { slot: slots.weights }).slot,
+      (o.mask ?? { slot: slots.weights }).slot,
+    ],
+    writes: [slots.output],
+    workgroups: [x, tiles * p.groups, products.count * Math.ceil(across / x)],
+    label: slots.label,
+  });
+}
+
+/**
+ * @param weights of `foursWeights` with the tile's outputs
+ * @param to as a tensor of the output's shape has it, unless told
+ */
+export function convolveFours(
+  l: ConvTarget,
+  g: ConvGeometry,
+  o: FoursOperands,
+  weights: DeviceTensor,
+  tile: ConvTile,
+  to: Placement = { column: 1, row: g.output[1], first: 0, plane: g.output[0] * g.output[1] },
+): void {
+  const pads = plainPads(g);
+  const strides = g.transposed ? ([1, 1] as const) : g.strides;
+  const inPlane = g.input[0] * g.input[1];
+  const outPixels = g.output[0] * g.output[1];
+  const reach = (axis: 0 | 1): number =>
+    (g.output[axis] - 1) * strides[axis] + (g.kernel[axis] - 1) * g.dilations[axis];
+  const within = (axis: 0 | 1): boolean => pads[axis] <= 0 && reach(axis) - pads[axis] < g.input[axis];
+  dispatchProduct(
+    l,
+    {
+      ...{ tile, outPixels, strides, pads },
+      pixels: g.batch * outPixels,
+      outWidth: g.output[1],
+      groups: g.groups,
+      fours: foursOf(g.channels),
+      outputs: g.outputs,
+      input: {
+        plane: inPlane,
+        image: foursOf(g.channels) * g.groups * inPlane,
+        height: g.input[0],
+        width: g.input[1],
+      },
+      kernel: g.kernel,
+      dilations: g.dilations,
+      to: { ...to, image: foursOf(g.outputs) * g.groups * to.plane },
+      inside: within(0) && within(1),
+    },
+    { input: o.input.slot, weights: weights.slot, output: o.output.slot, label: o.label },
+    o,
+  );
+}

@@ -1,0 +1,172 @@
+/**
+ * Winograd's convolution for 3x3 kernels of stride 1 (shaders/winograd.wgsl): F(4x4, 3x3) multiplies a quarter as often as
+ * the plain sum, F(2x2, 3x3) 4/9 as often, and both round more.
+ */
+import { sizeOf, type HostTensor } from "../graph/graph.ts";
+import { dispatchProduct, foursWeightsShape, plainPads, weightSteps, type FoursOperands } from "./conv-fours.ts";
+import { tileFor } from "./conv-tiles.ts";
+import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
+import { foursOf } from "./fours.ts";
+import { f32, spread, type DeviceTensor } from "./operator.ts";
+
+/** Side of a tile of outputs. */
+export type WinogradTile = 2 | 4;
+
+/** G of Y = A^T [(G w G^T) . (B^T d B)] A, by the side of the tile. */
+export const G: Readonly<Record<WinogradTile, readonly (readonly [number, number, number])[]>> = {
+  2: [
+    [1, 0, 0],
+    [1 / 2, 1 / 2, 1 / 2],
+    [1 / 2, -1 / 2, 1 / 2],
+    [0, 0, 1],
+  ],
+  4: [
+    [1 / 4, 0, 0],
+    [-1 / 6, -1 / 6, -1 / 6],
+    [-1 / 6, 1 / 6, -1 / 6],
+    [1 / 24, 1 / 12, 1 / 6],
+    [1 / 24, -1 / 12, 1 / 6],
+    [0, 0, 1],
+  ],
+};
+
+/** Fewer input channels are not worth two more passes over the tensors; nor is a smaller image. */
+const LEAST_CHANNELS = 16;
+const LEAST_OUTPUTS = 16;
+const LEAST_SIDE = 4;
+
+/**
+ * The tile for a layer; undefined where Winograd cannot do it or gains nothing. It depends on the layer alone, not on
+ * the batch: an image gives the same bits in any.
+ */
+export function winogradTile(g: ConvGeometry): WinogradTile | undefined {
+  const plain = [...g.strides, ...g.dilations].every((n) => n === 1) && g.groups === 1;
+  if (!plain || g.kernel.some((k) => k !== 3)) return undefined;
+  if (g.channels < LEAST_CHANNELS || g.outputs < LEAST_OUTPUTS) return undefined;
+  if (g.output.some((n) => n < LEAST_SIDE)) return undefined;
+  return g.output[0] * g.output[1] > 64 ? 4 : 2;
+}
+
+interface Sizes {
+  /** Of a tile's inputs; components are its square. */
+  readonly side: number;
+  readonly rowTiles: number;
+  readonly imageTiles: number;
+  readonly tiles: number;
+}
+
+function sizesOf(g: ConvGeometry, m: WinogradTile): Sizes {
+  const [down, along] = [Math.ceil(g.output[0] / m), Math.ceil(g.output[1] / m)];
+  return { side: m + 2, rowTiles: along, imageTiles: down * along, tiles: g.batch * down * along };
+}
+
+/** The geometry of one component's product, of one image. */
+const productOf = (g: ConvGeometry): ConvGeometry => ({ ...g, kernel: [1, 1], transposed: false });
+
+const tileOf = (g: ConvGeometry, m: WinogradTile, subgroups: number) => {
+  const { tiles, imageTiles } = sizesOf(g, m);
+  return tileFor(subgroups, tiles, imageTiles, g.outputs);
+};
+
+/** [component][tile][four][output of the tile][4] */
+export const winogradShape = (g: ConvGeometry, m: WinogradTile, subgroups: number): number[] => {
+  const [, ...rest] = foursWeightsShape(productOf(g), tileOf(g, m, subgroups).outputs);
+  return [(m + 2) ** 2, ...rest];
+};
+
+/** G w G^T of weights as ONNX stores them, transposed ones turned round, to `winogradShape`. */
+export function winogradWeights(w: ArrayLike<number>, g: ConvGeometry, m: WinogradTile, subgroups: number): HostTensor {
+  const shape = winogradShape(g, m, subgroups);
+  const data = new Float32Array(sizeOf(shape));
+  const { outputs } = tileOf(g, m, subgroups);
+  const side = m + 2;
+  const rows = G[m];
+  const fours = foursOf(g.channels);
+  const component = sizeOf(shape) / side ** 2;
+  const step = weightSteps(g);
+  // G w first, side x 3, then its product with G^T.
+  const half = new Float64Array(side * 3);
+  const tap = new Float64Array(9);
+  for (let o = 0; o < g.outputs; o++) {
+    const tile = Math.floor(o / outputs);
+    for (let c = 0; c < g.channels; c++) {
+      const from = o * step.output + c * step.channel;
+      for (let k = 0; k < 9; k++) tap[k] = w[from + (g.transposed ? 8 - k : k)] ?? 0;
+      for (let i = 0; i < side; i++) {
+        const [p = 0, q = 0, r = 0] = rows[i] ?? [];
+        for (let j = 0; j < 3; j++) half[3 * i + j] = p * (tap[j] ?? 0) + q * (tap[3 + j] ?? 0) + r * (tap[6 + j] ?? 0);
+      }
+      let target = ((tile * fours + (c >> 2)) * outputs + (o - tile * outputs)) * 4 + (c & 3);
+      for (let i = 0; i < side; i++) {
+        const [x = 0, y = 0, z = 0] = [half[3 * i], half[3 * i + 1], half[3 * i + 2]];
+        for (let j = 0; j < side; j++) {
+          const [p = 0, q = 0, r = 0] = rows[j] ?? [];
+          data[target] = p * x + q * y + r * z;
+          target += component;
+        }
+      }
+    }
+  }
+  return { type: "float32", shape, data };
+}
+
+/** @param weights of `winogradWeights` */
+export function convolveWinograd(
+  l: ConvTarget,
+  g: ConvGeometry,
+  m: WinogradTile,
+  o: FoursOperands,
+  weights: DeviceTensor,
+): void {
+  const { side, rowTiles, imageTiles, tiles } = sizesOf(g, m);
+  const [inFours, outFours] = [foursOf(g.channels), foursOf(g.outputs)];
+  const components = side * side;
+  const [transformed, products] = [
+    l.scratch(4 * components * inFours * tiles),
+    l.scratch(4 * components * outFours * tiles),
+  ];
+  const step = (entry: string, fours: number, rest: readonly (number | { readonly f32: number })[]) => ({
+    entry,
+    params: [tiles, imageTiles, rowTiles, fours, ...rest],
+    workgroups: spread(Math.ceil((fours * tiles) / 32)),
+  });
+  l.dispatch({
+    shader: "winograd",
+    ...step(`input_${m}`, inFours, [...g.input, ...plainPads(g), f32(0), f32(0), 0]),
+    reads: [o.input.slot],
+    writes: [transformed],
+    label: `${o.label}: tiles of the input`,
+  });
+  dispatchProduct(
+    l,
+    {
+      tile: tileOf(g, m, l.subgroups),
+      ...{ pixels: tiles, outPixels: tiles, outWidth: tiles, groups: 1, fours: inFours, outputs: g.outputs },
+      input: { plane: tiles, image: 0, height: 1, width: tiles },
+      ...{ kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0] },
+      to: { column: 1, row: 0, first: 0, plane: tiles, image: 0 },
+      products: {
+        count: components,
+        input: inFours * tiles,
+        weights: sizeOf(weights.shape) / components / 4,
+        output: outFours * tiles,
+      },
+      inside: true,
+    },
+    { input: transformed, weights: weights.slot, output: products, label: `${o.label}: products` },
+  );
+  const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
+  l.dispatch({
+    shader: "winograd",
+    ...step(`output_${m}`, outFours, [...g.output, 0, 0, f32(lowest), f32(highest), o.bias === undefined ? 0 : 1]),
+    constants: { RESIDUAL: o.residual === undefined ? 0 : 1, MASK: o.mask === undefined ? 0 : 1 },
+    reads: [
+      products,
+      (o.bias ?? { slot: products }).slot,
+      (o.residual ?? { slot: products }).slot,
+      (o.mask ?? { slot: products }).slot,
+    ],
+    writes: [o.output.slot],
+    label: o.label,
+  });
+}
