@@ -11,6 +11,8 @@ const GAP = 8;
 const ZOOM = 2;
 /** The least side of a picture on the sheet, in pixels; smaller ones are enlarged by whole factors. */
 const LEAST = 128;
+/** Letters of a caption for which a sheet of few pictures is made wider. */
+const LETTERS = 48;
 
 /** @param rows of pictures of one size */
 export function contactSheet(rows: readonly SheetRow[]): RgbImage {
@@ -19,8 +21,9 @@ export function contactSheet(rows: readonly SheetRow[]): RgbImage {
   const [width, height] = [first.width * factor, first.height * factor];
   const columns = Math.max(1, ...rows.map(({ pictures }) => pictures.length));
   const line = textSize("x", ZOOM).height + GAP;
+  const captions = rows.map(({ caption }) => textSize(caption.slice(0, LETTERS), ZOOM).width);
   const sheet = {
-    width: GAP + columns * (width + GAP),
+    width: GAP + Math.max(columns * (width + GAP), ...captions.map((w) => w + GAP)),
     height: GAP + rows.length * (line + height + GAP),
     data: new Uint8Array(0),
   };
