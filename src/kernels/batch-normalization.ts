@@ -4,9 +4,13 @@
  * folded away before it comes here, except at a layer under study. In training mode (from opset 14 on) each channel is
  * normalised by the mean and variance of this batch, and the moving averages are outputs 1 and 2.
  */
-import type { GraphNode, ValueInfo } from "../graph/graph.ts";
+import { must } from "../errors.ts";
+import type { GraphNode, HostTensor, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
+import { tensorKey } from "../graph/identity.ts";
 import { floatAttr, intAttr, modelError, requireInput, unsupported } from "./attributes.ts";
+import { dispatchAffine } from "./channels-fours.ts";
+import { wholeFours } from "./fours.ts";
 import { deviceInput, dispatchElements, hasOutput } from "./lowering.ts";
 import {
   lowerAffineGradients,
@@ -15,7 +19,7 @@ import {
   statistics,
   type Normalisation,
 } from "./normalize.ts";
-import type { GradientLowering, Lowering, Operator, Param, Slot } from "./operator.ts";
+import type { FusionQuestion, GradientLowering, Lowering, Operator, Param, Slot } from "./operator.ts";
 import { f32 } from "./operator.ts";
 import { batchNormParameterGradients } from "./parameter-gradients.ts";
 import { rowsOf } from "./rows.ts";
@@ -115,9 +119,46 @@ function partsOf(l: Lowering): Parts {
   return { count, channels, inner, epsilon, params: [count, channels, inner, f32(epsilon)] };
 }
 
+/** One tensor of what affine in shaders/channels_fours.wgsl needs, where all of it is known: three vec4 a four. */
+function affineConstants(l: FusionQuestion): HostTensor | undefined {
+  const [scale, bias, mean, variance] = [1, 2, 3, 4].map((k) => l.info(k)?.value);
+  if (scale === undefined || bias === undefined || mean === undefined || variance === undefined) return undefined;
+  const epsilon = floatAttr(l.node, "epsilon", 1e-5);
+  const channels = scale.data.length;
+  const data = new Float32Array(3 * channels);
+  for (let c = 0; c < channels; c++) {
+    const at = Math.floor(c / 4) * 12 + (c % 4);
+    data[at] = mean.data[c] ?? NaN;
+    data[at + 4] = (scale.data[c] ?? NaN) / Math.sqrt((variance.data[c] ?? NaN) + epsilon);
+    data[at + 8] = bias.data[c] ?? NaN;
+  }
+  return { type: "float32", shape: [3 * channels], data };
+}
+
+/** Whether it runs in fours, with an epilogue: one known set of numbers a channel, channels in whole fours. */
+function affine(l: FusionQuestion): boolean {
+  const shape = l.info(0)?.shape ?? [];
+  const each = l.opset < 9 && intAttr(l.node, "spatial", 1) === 0;
+  const parameters = [1, 2, 3, 4].every((k) => l.info(k)?.value !== undefined);
+  return wholeFours(shape) && !each && parameters && !inTraining(l.node, l.opset);
+}
+
+function lowerAffine(l: Lowering): boolean {
+  const { residual, clamp } = l.epilogue;
+  const asked = residual !== undefined || clamp !== undefined || l.standsInFours(0);
+  if (!asked || !affine(l)) return false;
+  const key = [1, 2, 3, 4].map((k) => tensorKey(must(l.info(k)?.value, "parameter"))).join();
+  const epsilon = floatAttr(l.node, "epsilon", 1e-5);
+  const constants = l.constant(`batch norm: ${key}, ${epsilon}`, () => must(affineConstants(l), "parameters"));
+  dispatchAffine(l, l.inputFours(0), constants, l.outputFours(0), l.node.name, l.epilogue);
+  return true;
+}
+
 const BatchNormalization: Operator = {
   infer,
+  fuses: affine,
   forward(l) {
+    if (lowerAffine(l)) return;
     if (inTraining(l.node, l.opset)) {
       const n = batchRows(l);
       lowerNormalisation(l, n);

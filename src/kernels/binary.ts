@@ -3,6 +3,7 @@ import type { ElementType, GraphNode, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { modelError, requireInput } from "./attributes.ts";
 import { allValues, known, newData, worthEvaluating } from "./host.ts";
+import { dispatchScaleChannels, scaledImage } from "./channels-fours.ts";
 import { foursAsPlain, wholeFours } from "./fours.ts";
 import { deviceInput } from "./lowering.ts";
 import type { DeviceTensor, GradientLowering, Lowering, Operator, Param } from "./operator.ts";
@@ -181,6 +182,11 @@ function binaryOperator(
       if (sameFours(l)) {
         const [a, b, out] = [l.inputFours(0), l.inputFours(1), l.outputFours(0)].map(foursAsPlain);
         if (a && b && out) dispatchBinary(l, nameFor(type), a, b, out);
+        return;
+      }
+      const scaled = name === "Mul" ? scaledImage(l) : undefined;
+      if (scaled !== undefined) {
+        dispatchScaleChannels(l, ...scaled);
         return;
       }
       dispatchBinary(l, nameFor(type), deviceInput(l, 0), deviceInput(l, 1), l.output(0));

@@ -1,14 +1,17 @@
 /** GlobalAveragePool, GlobalMaxPool and GlobalLpPool: input [N, C, D1 .. Dn], output [N, C, 1 .. 1] (ONNX opsets 1 to 22). */
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { modelError, requireInput } from "./attributes.ts";
+import { foursElements, wholeFours } from "./fours.ts";
 import { deviceInput } from "./lowering.ts";
 import type { GradientLowering, Lowering, Operator, Slot } from "./operator.ts";
 import { lowerMaxGradient, lpNorm, poolOf } from "./pooling.ts";
 import { lowerReduction, lowerReductionGradient } from "./reduction.ts";
 import type { Reduction } from "./reduction-host.ts";
 import type { Rows } from "./rows.ts";
+import { spread } from "./operator.ts";
 import { rowsOf } from "./rows.ts";
 import { showShape } from "./shape.ts";
+import { planeOf } from "./spatial.ts";
 
 function infer(node: GraphNode, inputs: readonly (ValueInfo | undefined)[]): ValueInfo[] {
   const x = requireInput(node, inputs, 0);
@@ -23,6 +26,22 @@ function channelRows(l: Lowering): { rows: Rows; x: Slot } {
   const x = deviceInput(l, 0);
   const axes = Array.from({ length: x.shape.length - 2 }, (_, i) => i + 2);
   return { rows: rowsOf(l.node, x.shape, axes), x: x.slot };
+}
+
+/** One lane sums a whole plane of four channels: for the few hundred positions that networks have left there. */
+function meanInFours(l: Lowering): void {
+  const [x, y] = [l.inputFours(0), l.outputFours(0)];
+  const count = foursElements(y.shape) / 4;
+  if (count === 0) return;
+  l.dispatch({
+    shader: "pool_fours",
+    entry: "mean",
+    params: [count, ...planeOf(x.shape), ...new Array<number>(14).fill(0)],
+    reads: [x.slot],
+    writes: [y.slot],
+    workgroups: spread(Math.ceil(count / 32)),
+    label: `${l.node.name}: mean`,
+  });
 }
 
 /** The usual norms have reductions of their own, without pow's rounding. */
@@ -41,6 +60,10 @@ export const globalPooling: Record<string, Operator> = {
   GlobalAveragePool: {
     infer,
     forward(l) {
+      if (l.standsInFours(0) && wholeFours(l.info(0)?.shape ?? [])) {
+        meanInFours(l);
+        return;
+      }
       const { rows, x } = channelRows(l);
       lowerReduction(l, "MEAN", rows, x);
     },

@@ -1,6 +1,9 @@
 /** Gemm and MatMul. Source: ONNX Gemm (7, 9, 11, 13), MatMul (1, 9, 13). */
-import { sizeOf, type GraphNode, type ValueInfo } from "../graph/graph.ts";
+import { sizeOf, type GraphNode, type HostTensor, type ValueInfo } from "../graph/graph.ts";
 import { floatAttr, intAttr, modelError, requireInput } from "./attributes.ts";
+import type { ConvGeometry } from "./conv-geometry.ts";
+import { convolveInFours } from "./convolve.ts";
+import type { FoursTensor } from "./fours.ts";
 import { sumRows } from "./conv-weight-gradient.ts";
 import { known } from "./host.ts";
 import { multiplyOnHost, worthMultiplying } from "./matmul-host.ts";
@@ -67,6 +70,54 @@ function gemmOnHost(node: GraphNode, inputs: readonly (ValueInfo | undefined)[])
 
 const strides = (row: number, column: number) => ({ row, column });
 
+/** The geometry of a Gemm of plain weights, [outputs, channels] or the other way round, as a convolution of images of one pixel. */
+function convolutionOf(l: Lowering): { geometry: ConvGeometry; weight: HostTensor } | undefined {
+  const weight = l.info(1)?.value;
+  const [rows = 0, depth = 0] = l.info(0)?.shape ?? [];
+  const shape = shapeOf(l, 1);
+  const plain = intAttr(l.node, "transA", 0) === 0 && floatAttr(l.node, "alpha", 1) === 1;
+  if (!plain || weight === undefined || rows === 0 || depth % 4 !== 0 || sizeOf(shape) > MOST_WEIGHTS) return undefined;
+  // B as it stands has the channels first: a transposed convolution's weights.
+  const transposed = intAttr(l.node, "transB", 0) === 0;
+  const outputs = (transposed ? shape[1] : shape[0]) ?? 0;
+  const one = [1, 1] as const;
+  const geometry: ConvGeometry = {
+    ...{ batch: rows, groups: 1, channels: depth, outputs, transposed },
+    ...{ input: one, output: one, kernel: one, strides: one, dilations: one, pads: [0, 0] },
+  };
+  return { geometry, weight };
+}
+
+/** Beyond, weights must be cut to fit a binding of any adapter, which the product of matrices does. */
+const MOST_WEIGHTS = 2 ** 24;
+
+const asFours = (tensor: DeviceTensor): FoursTensor => ({ ...tensor, inFours: true });
+
+/** output = A B + C by the convolution kernel, where C is a bias and both sides are whole fours. */
+function asConvolution(l: Lowering): boolean {
+  const found = convolutionOf(l);
+  if (found === undefined) return false;
+  const { geometry: g, weight } = found;
+  const c = l.info(2);
+  const bias =
+    c === undefined || (floatAttr(l.node, "beta", 1) === 1 && c.shape.length === 1 && c.shape[0] === g.outputs);
+  if (!bias || g.outputs % 4 !== 0) return false;
+  const [input, output] = [asFours(operand(l, 0)), asFours(l.output(0))];
+  convolveInFours(l, "fours", g, { input, output, bias: l.input(2), label: l.node.name }, weight);
+  return true;
+}
+
+/** dA = dY B^T likewise. */
+function gradientAsConvolution(l: GradientLowering, dy: DeviceTensor): boolean {
+  const found = convolutionOf(l);
+  if (found === undefined || found.geometry.outputs % 4 !== 0) return false;
+  const { geometry: g, weight } = found;
+  const back: ConvGeometry = { ...g, channels: g.outputs, outputs: g.channels, transposed: !g.transposed };
+  const operands = { input: asFours(dy), output: asFours(l.inputGradient(0)), label: `${l.node.name}: gradient of A` };
+  convolveInFours(l, "fours", back, operands, weight);
+  return true;
+}
+
 const Gemm: Operator = {
   infer: (node, inputs) => {
     const { rows, columns } = gemm(node, requireInput(node, inputs, 0).shape, requireInput(node, inputs, 1).shape);
@@ -77,6 +128,7 @@ const Gemm: Operator = {
     return [gemmOnHost(node, inputs) ?? { type: requireInput(node, inputs, 0).type, shape }];
   },
   forward: (l) => {
+    if (asConvolution(l)) return;
     const [a, c] = [operand(l, 0), l.input(2)];
     const g = gemm(l.node, a.shape, shapeOf(l, 1));
     const [row = 0, column = 0] = broadcastStrides(c?.shape ?? [], [g.rows, g.columns]);
@@ -95,7 +147,7 @@ const Gemm: Operator = {
     const a = operand(l, 0);
     const g = gemm(l.node, a.shape, shapeOf(l, 1));
     const d: View = { slot: dy.slot, row: g.columns, column: 1 };
-    if (l.wants(0)) {
+    if (l.wants(0) && !gradientAsConvolution(l, dy)) {
       // d(A') = alpha dY B'^T, stored as A is: transposed, it is alpha B' dY^T.
       const [left, right] = g.transA ? [g.b(operand(l, 1).slot), transposed(d)] : [d, transposed(g.right(l))];
       const size = g.transA ? { rows: g.depth, columns: g.rows } : { rows: g.rows, columns: g.depth };

@@ -5,14 +5,15 @@
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { intAttr, intsAttr, modelError, required, requireInput, unsupported } from "./attributes.ts";
+import { foursElements, wholeFours } from "./fours.ts";
 import { dataGradient, deviceInput, dispatchElements, hasOutput } from "./lowering.ts";
 import type { GradientLowering, Lowering, Operator, Param, Slot } from "./operator.ts";
-import { f32 } from "./operator.ts";
+import { f32, spread } from "./operator.ts";
 import { lowerReduction } from "./reduction.ts";
 import { rowsOf, TREE_FROM, type Rows } from "./rows.ts";
 import { checkedShape, showShape } from "./shape.ts";
 import type { Spatial } from "./spatial.ts";
-import { extent, resolveSpatial } from "./spatial.ts";
+import { extent, pair, planeOf, resolveSpatial } from "./spatial.ts";
 
 /** Whole numbers up to this are exact in float32. */
 const EXACT = 2 ** 24;
@@ -110,6 +111,41 @@ function run(
   dispatchElements(l, elements, { shader, entry, params, reads, writes: [write] });
 }
 
+const windowOf = (l: Lowering): Spatial => resolvePool(l.node, l.info(0)?.shape ?? []);
+
+/** Whether the input stands in fours, whole ones: one or two spatial axes. */
+const inFours = (l: Lowering): boolean => l.standsInFours(0) && wholeFours(l.info(0)?.shape ?? []);
+
+/** One dispatch of shaders/pool_fours.wgsl. @param range as `counted` gives it; of no use to a maximum */
+function runFours(
+  l: Lowering,
+  entry: "maximum" | "average",
+  w: Spatial,
+  range = { from: [0], to: [0] } as Range,
+): void {
+  const [x, y] = [l.inputFours(0), l.outputFours(0)];
+  const count = foursElements(y.shape) / 4;
+  if (count === 0) return;
+  l.dispatch({
+    shader: "pool_fours",
+    entry,
+    params: [
+      ...[count, ...planeOf(x.shape), ...planeOf(y.shape)],
+      ...[...pair(w.kernel, 1), ...pair(w.strides, 1), ...pair(w.dilations, 1), ...pair(w.padsBegin, 0)],
+      ...[...pair(range.from, 0), ...pair(range.to, 1)],
+    ],
+    reads: [x.slot],
+    writes: [y.slot],
+    workgroups: spread(Math.ceil(count / 32)),
+    label: `${l.node.name}: ${entry}`,
+  });
+}
+
+interface Range {
+  readonly from: readonly number[];
+  readonly to: readonly number[];
+}
+
 const maxParams = (l: Lowering, p: Pool): Param[] => [...p.geometry, p.planes, intAttr(l.node, "storage_order", 0)];
 
 /** The gradient of input 0, of maxima over the windows of `p`. */
@@ -130,6 +166,10 @@ export function lowerMaxGradient(l: GradientLowering, p: Pool, dy: Slot): void {
 const MaxPool: Operator = {
   infer: inferPool,
   forward(l) {
+    if (!hasOutput(l, 1) && inFours(l)) {
+      runFours(l, "maximum", windowOf(l));
+      return;
+    }
     const p = pool(l);
     const x = source(l);
     run(l, "max_pool", "forward", maxParams(l, p), p.outputs, [x], l.output(0).slot);
@@ -143,13 +183,19 @@ const MaxPool: Operator = {
   },
 };
 
+/** Which taps, counted in the padded input, enter the divisor of an average. */
+function counted(l: Lowering, { padsBegin, padsEnd }: Spatial): Range {
+  const spatial = (l.info(0)?.shape ?? []).slice(2);
+  const includePad = intAttr(l.node, "count_include_pad", 0) !== 0;
+  return {
+    from: includePad ? padsBegin.map(() => 0) : padsBegin,
+    to: spatial.map((size, i) => size + (padsBegin[i] ?? 0) + (includePad ? (padsEnd[i] ?? 0) : 0)),
+  };
+}
+
 /** The parameters of average_pool.wgsl. The divisor's range is counted in the padded input. */
 function averageParams(l: Lowering, p: Pool, norm: number): Param[] {
-  const { spatial } = p;
-  const { padsBegin, padsEnd } = p.window;
-  const includePad = intAttr(l.node, "count_include_pad", 0) !== 0;
-  const from = includePad ? padsBegin.map(() => 0) : padsBegin;
-  const to = spatial.map((size, i) => size + (padsBegin[i] ?? 0) + (includePad ? (padsEnd[i] ?? 0) : 0));
+  const { from, to } = counted(l, p.window);
   return [...p.geometry, ...vec4(from, 0, 0), ...vec4(to, 1, 0), p.planes, f32(norm)];
 }
 
@@ -174,6 +220,10 @@ function wholePlanes(l: Lowering, p: Pool): Rows | undefined {
 const AveragePool: Operator = {
   infer: inferPool,
   forward(l) {
+    if (inFours(l)) {
+      runFours(l, "average", windowOf(l), counted(l, windowOf(l)));
+      return;
+    }
     const p = pool(l);
     const rows = wholePlanes(l, p);
     if (rows !== undefined) {

@@ -1,4 +1,5 @@
 /** Slice, Split and Concat: boxes cut out of one tensor, or put together to one. ONNX opset 7 to 22. */
+import { dispatchJoin, joinsFours } from "./channels-fours.ts";
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { intAttr, intsAttr, intsInput, modelError, requireInput, required } from "./attributes.ts";
 import type { Movement } from "./movement.ts";
@@ -131,8 +132,20 @@ function concat(node: GraphNode, inputs: Inputs): Movement[] {
   return [{ shape, placements }];
 }
 
+const inRows = movementOperator(concat);
+
+const Concat: Operator = {
+  ...inRows,
+  forward: (l) => {
+    const rank = l.info(0)?.shape.length ?? 0;
+    const axis = normaliseAxis(l.node, intAttr(l.node, "axis", 1), rank);
+    if (joinsFours(l, axis)) dispatchJoin(l);
+    else inRows.forward?.(l);
+  },
+};
+
 export const slicing: Record<string, Operator> = {
   Slice: movementOperator(slice),
   Split: movementOperator(split),
-  Concat: movementOperator(concat),
+  Concat,
 };
