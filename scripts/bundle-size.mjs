@@ -18,7 +18,7 @@ export const ENTRIES = [
     code: 'export { buildGraph, decodeModel, findPairs, Gpu, planSplits, RelevancePass, runStudy, Session, writeSplit } from "./src/index.ts";',
     budget: 145_000,
   },
-  { name: "everything", code: 'export * from "./src/index.ts";', budget: 205_000 },
+  { name: "everything", code: 'export * from "./src/index.ts";', budget: 212_000 },
 ];
 
 export async function measure({ name, code, budget }) {
