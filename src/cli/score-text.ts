@@ -61,6 +61,7 @@ function describeDetection(d: Detection): string {
   const rows: (readonly [string, Figure])[] = [
     ["AUROC, plants against channels, with the guard", d.auroc],
     ["  the original: 1 - cosine of ARVs", d.auroc_cosine],
+    ["  the same, plants told their classes", d.auroc_cosine_told],
     ["  - skewness of responses alone", d.auroc_skewness],
     ["AUROC, plants against sums of one concept", d.auroc_one_concept],
     ["AUROC, plants against random filters", d.auroc_random_filters],

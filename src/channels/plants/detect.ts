@@ -31,8 +31,10 @@ export interface Detection {
   readonly auroc: Figure;
   /** The same by minus the skewness of the response over images, without the guard. */
   readonly auroc_skewness: Figure;
-  /** The original's statistic: 1 - cosine of the ARVs of the planted classes, of channels of their two top classes. */
+  /** The original's statistic: 1 - cosine of the ARVs of the two classes to which a plant or a channel responds most. */
   readonly auroc_cosine: Figure;
+  /** The same where plants, and they alone, are told which classes they are of. */
+  readonly auroc_cosine_told: Figure;
   readonly auroc_one_concept: Figure;
   readonly auroc_random_filters: Figure;
   /** Share that is detected at the default setting. */
@@ -107,13 +109,18 @@ export function detect(o: DetectionOptions): Detection | undefined {
         ),
       { random: random.fork() },
     );
+  const ofChannels = channels.map(({ members }) => unlikeness(o, asPlant(o, members[0] ?? 0)));
   const minusSkewness = (list: readonly Item[]): number[] => list.map((item) => -(item.detector[0] ?? 0));
   return {
     auroc: area(plants, real),
     auroc_skewness: area(minusSkewness(items), minusSkewness(channels)),
     auroc_cosine: area(
+      planted.map((p) => unlikeness(o, { ...p, classes: topTwo(o, p) })),
+      ofChannels,
+    ),
+    auroc_cosine_told: area(
       planted.map((p) => unlikeness(o, p)),
-      channels.map(({ members }) => unlikeness(o, asPlant(o, members[0] ?? 0))),
+      ofChannels,
     ),
     auroc_one_concept: area(plants, single),
     auroc_random_filters: area(plants, filters),
@@ -255,20 +262,25 @@ function randomItems(o: DetectionOptions, random: Random, count: number): Item[]
 }
 
 /** Classes by falling response. */
-function classesOf(o: DetectionOptions, channel: number): number[] {
-  const { moments } = must(o.evidence.get(groupOf(o.layer, channel)), "evidence");
-  const row = rowOf(o.layer, channel);
+function classesOf(o: DetectionOptions, group: number, row: Vector): number[] {
+  const { moments } = must(o.evidence.get(group), "evidence");
   return moments.classMeans
     .flatMap((m, t) => ((moments.imagesOf[t] ?? 0) > 0 ? [{ t, response: dot(row, m) }] : []))
     .sort((a, b) => b.response - a.response)
     .map(({ t }) => t);
 }
 
-const topOf = (o: DetectionOptions, channel: number): number => classesOf(o, channel)[0] ?? -1;
+const topOf = (o: DetectionOptions, channel: number): number =>
+  classesOf(o, groupOf(o.layer, channel), rowOf(o.layer, channel))[0] ?? -1;
 
-const asPlant = (o: DetectionOptions, channel: number): Plant => ({
-  ...{ tier: "P0", seed: 0, parts: [{ channel, scale: 1 }], classes: classesOf(o, channel).slice(0, 2) },
-});
+/** The two classes to which a plant responds most. */
+const topTwo = (o: DetectionOptions, plant: Plant): number[] =>
+  classesOf(o, groupOf(o.layer, plant.parts[0]?.channel ?? 0), weightsOfPlant(truthOf(o.layer, plant))).slice(0, 2);
+
+function asPlant(o: DetectionOptions, channel: number): Plant {
+  const plant: Plant = { tier: "P0", seed: 0, parts: [{ channel, scale: 1 }], classes: [] };
+  return { ...plant, classes: topTwo(o, plant) };
+}
 
 /** 1 - cosine of the ARVs of a plant's two classes; 0 where one of them is zero. */
 function unlikeness(o: DetectionOptions, plant: Plant): number {
