@@ -13,9 +13,9 @@ import {
   type PlantedCase,
 } from "../../../src/channels/plants/rules.ts";
 import { summarise } from "../../../src/channels/plants/summary.ts";
-import { skewness } from "../../../src/channels/plants/traits.ts";
+import { FilterBank, skewness } from "../../../src/channels/plants/traits.ts";
 import { Random } from "../../../src/channels/random.ts";
-import { tune } from "../../../src/channels/tuned.ts";
+import { solveSmall, tune } from "../../../src/channels/tuned.ts";
 import { additiveCase, COUNTS, POSITIONS, SIZE, TAPS } from "../additive-case.ts";
 
 const { layer, moments, filters, patches } = additiveCase();
@@ -149,4 +149,36 @@ test("logistic regression: separates what differs, ignores what is constant, wei
   expect(model.score([-0.5, 0, 7])).toBeLessThan(-1);
   expect(Math.abs(model.score([0.75, 0, 7]))).toBeLessThan(0.6);
   expect(model.score([1, 0, 9])).toBe(model.score([1, 0, 7]));
+});
+
+describe("traits", () => {
+  const draw = new Random(9);
+  const more = Array.from({ length: 3 }, () => Float64Array.from({ length: SIZE }, () => draw.normal()));
+
+  test.each([
+    ["fewer filters than weights", filters],
+    ["more", [...filters, ...more]],
+  ])("how far a filter is from where the others lie: %s", (_, rows) => {
+    const bank = new FilterBank(0, moments, images, rows);
+    const exclude = [2, 4];
+    const row = Float64Array.from({ length: SIZE }, () => draw.normal());
+    const kept = rows.filter((__, c) => !exclude.includes(c));
+    const unit = (v: Float64Array): Float64Array => v.map((x) => x / Math.hypot(...v));
+    // S of METHOD.md B with filters at unit norm, written out.
+    const S = Float64Array.from({ length: SIZE * SIZE }, (__, at) => {
+      const [i, j] = [Math.floor(at / SIZE), at % SIZE];
+      const second = kept.reduce((sum, f) => sum + (unit(f)[i] ?? NaN) * (unit(f)[j] ?? NaN), 0);
+      return (0.7 * SIZE * second) / kept.length + (i === j ? 0.3 : 0);
+    });
+    const solved = solveSmall(S, unit(row));
+    const expected = Math.log(unit(row).reduce((sum, x, i) => sum + x * (solved[i] ?? NaN), 0));
+    for (const scale of [1, 7]) {
+      const traits = bank.traits(
+        row.map((x) => scale * x),
+        exclude,
+      );
+      expect(traits?.guard.at(-1)).toBeCloseTo(expected, 9);
+      expect([...(traits?.guard ?? []), ...(traits?.detector ?? [])].every(Number.isFinite)).toBe(true);
+    }
+  });
 });
