@@ -41,7 +41,7 @@ fn finish(at: u32, sum: vec4f) {
   v = select(v, vec4f(params.lowest), v < vec4f(params.lowest));
   v = select(v, vec4f(params.highest), v > vec4f(params.highest));
   if (MASK) {
-    v = select(vec4f(), v, mask[at] > vec4f());
+    v = select(v, vec4f(), mask[at] <= vec4f());
   }
   output[at] = v;
 }

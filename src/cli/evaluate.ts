@@ -56,7 +56,7 @@ function bind(gpu: Gpu, graph: Graph, inputs: Tensors, outputs: readonly string[
       constants: new Map([...graph.constants, ...[...inputs].filter(([name]) => names.has(name))]),
     };
     try {
-      makePlan(bound, { inputs: shapesOf(fed), outputs }, gpu.subgroups);
+      makePlan(bound, { inputs: shapesOf(fed), outputs }, gpu);
       return { graph: bound, fed };
     } catch (error) {
       const again = error instanceof UnbraidError && ["UNSUPPORTED_NODE", "OPERATOR_HOST_ONLY"].includes(error.code);

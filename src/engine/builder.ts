@@ -3,7 +3,7 @@ import { invariant, must } from "../errors.ts";
 import { sizeOf, type HostTensor, type ShapedGraph } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
 import type { FoursTensor } from "../kernels/fours.ts";
-import type { DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
+import type { Capabilities, DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
 import { Stored } from "./stored.ts";
 import { checkParams } from "./uniforms.ts";
 
@@ -21,6 +21,7 @@ interface SlotState {
 export class PlanBuilder {
   readonly graph: ShapedGraph;
   readonly subgroups: number;
+  readonly workgroupBytes: number;
   readonly calls: KernelCall[] = [];
   readonly slots: SlotState[] = [];
   readonly winograd: boolean;
@@ -30,10 +31,11 @@ export class PlanBuilder {
   readonly inputs = new Map<string, DeviceTensor>();
   readonly results = new Map<string, DeviceTensor>();
 
-  constructor(graph: ShapedGraph, options: { readonly subgroups: number; readonly winograd: boolean }) {
+  constructor(graph: ShapedGraph, adapter: Capabilities, winograd: boolean) {
     this.graph = graph;
-    this.subgroups = options.subgroups;
-    this.winograd = options.winograd;
+    this.subgroups = adapter.subgroups;
+    this.workgroupBytes = adapter.workgroupBytes;
+    this.winograd = winograd;
   }
 
   slot(elements: number, kind: SlotKind = "temporary", source?: { key: string; make: () => HostTensor }): Slot {

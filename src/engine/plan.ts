@@ -4,7 +4,7 @@ import { foldBatchNorm } from "../graph/fold-batchnorm.ts";
 import type { Graph, GraphInput, GraphNode, HostTensor, ShapedGraph } from "../graph/graph.ts";
 import { inferShapes } from "../graph/infer.ts";
 import { nearest } from "../graph/names.ts";
-import type { DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
+import type { Capabilities, DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
 import { inferRule } from "../kernels/table.ts";
 import { PlanBuilder, type SlotKind } from "./builder.ts";
 import { activeNodes, lowerForward, lowerGradient } from "./lower.ts";
@@ -15,6 +15,7 @@ import { assignBuffers, largestLiveSet, type Lifetime } from "./memory.ts";
 export interface Extension {
   /** As in Lowering. */
   readonly subgroups: number;
+  readonly workgroupBytes: number;
   /** A value of the graph; it must be among the request's `outputs`, `wrt` or `visible`. */
   value(name: string): DeviceTensor;
   /** The gradient with regard to a value among `wrt`, once it is made. */
@@ -82,6 +83,9 @@ export interface Plan {
   readonly results: ReadonlyMap<string, DeviceTensor>;
 }
 
+/** What any adapter has: no subgroups, and the workgroup memory that WebGPU guarantees. */
+const PLAIN: Capabilities = { subgroups: 0, workgroupBytes: 16384 };
+
 /** The graph with the nodes of `beside` behind its own: their inputs are then all known before them. */
 function joined(graph: Graph, beside: Beside | undefined): Graph {
   if (beside === undefined) return graph;
@@ -113,12 +117,12 @@ function withConstantPaths(
 }
 
 /**
- * @param subgroups lanes of the adapter's narrowest subgroup, 0 where kernels cannot use them
+ * @param adapter what kernels can count on; an open Gpu says it
  * @throws UnbraidError VALUE_UNKNOWN where a name is not a value of the graph (the nearest ones are suggested),
  * GRADIENT_TYPE where a gradient of or with regard to integers or booleans is asked for, and whatever inference and
  * lowering throw
  */
-export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Plan {
+export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabilities = PLAIN): Plan {
   const wrt = request.gradient?.wrt ?? [];
   const visible = new Set([...request.outputs, ...wrt, ...(request.visible ?? [])]);
   if (request.gradient) visible.add(request.gradient.of);
@@ -130,7 +134,7 @@ export function makePlan(graph: Graph, request: PlanRequest, subgroups = 0): Pla
   if (request.gradient) checkTypes(shaped, [request.gradient.of, ...wrt]);
   const paths = withConstantPaths(shaped, whole, wrt);
   const folded = foldBatchNorm(paths.graph, new Set([...visible, ...paths.onPath]));
-  const builder = new PlanBuilder(folded, { subgroups, winograd: request.plainSums !== true });
+  const builder = new PlanBuilder(folded, adapter, request.plainSums !== true);
   const active = request.gradient === undefined ? [] : activeNodes(folded, request.gradient.of, wrt);
   const gradients = new Map<string, Stored>();
   const extension = extensionOf(builder, visible, gradients);
@@ -162,6 +166,7 @@ function extensionOf(
 ): Extension {
   return {
     subgroups: builder.subgroups,
+    workgroupBytes: builder.workgroupBytes,
     value: (name) => {
       invariant(visible.has(name), `${name} is used by an extension, but not visible`);
       return builder.value(name);

@@ -31,7 +31,7 @@ export class Session implements Disposable {
   /** Compiles a plan. It stays valid until it is disposed or the session is. */
   async prepare(request: PlanRequest): Promise<Executable> {
     this.#check();
-    const plan = makePlan(this.graph, request, this.gpu.subgroups);
+    const plan = makePlan(this.graph, request, this.gpu);
     const executable = await Executable.make(this.gpu, plan, this.#weights);
     if (this.#closed) {
       executable[Symbol.dispose]();

@@ -47,6 +47,8 @@ export class Gpu implements Disposable {
   peakBytes = 0;
   /** Lanes of the narrowest subgroup that a dispatch may get; 0 without the feature. */
   readonly subgroups: number;
+  /** Bytes of memory that a workgroup shares. */
+  readonly workgroupBytes: number;
   readonly #owned: boolean;
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
   readonly #modules = new Map<string, GPUShaderModule>();
@@ -60,6 +62,7 @@ export class Gpu implements Disposable {
     this.info = info;
     this.#owned = owned;
     this.subgroups = device.features.has("subgroups") ? (info.subgroupMinSize ?? 0) : 0;
+    this.workgroupBytes = device.limits.maxComputeWorkgroupStorageSize;
     this.#failed = new Promise<never>((_, reject) => {
       this.#fail = (e) => {
         this.#failure ??= e;

@@ -12,11 +12,15 @@
  *              has the sums of outputs 4q + (j xor l) in the order j = 0..3, which the end puts right.
  *   load       each lane loads all: hardware reads an address that all lanes share once.
  *
+ * A workgroup computes several tiles of outputs for its pixels, one after the other. What it reads of the input it can keep in
+ * workgroup memory meanwhile (`staged`): each lane reads back only what it wrote itself, so that no barrier is needed. On
+ * software adapters that costs a quarter of a load from a storage buffer, which is checked against the buffer's end lane by lane.
+ *
  * The sum of one output runs over taps, then fours, then the four channels, the bias first, whatever the tile, the
  * sharing and the batch: every variant gives the same bits.
  *
- * The end of a tile: + residual, then clamped to [lowest, highest], then 0 where the mask is not positive (the gradient
- * of a Relu whose result is the mask). RESIDUAL and MASK say which of them are there.
+ * The end of a tile: + residual, then clamped to [lowest, highest], then 0 where the mask is not positive, a NaN not being
+ * so (the gradient of a Relu whose result is the mask, as PyTorch has it). RESIDUAL and MASK say which of them are there.
  */
 export interface ConvTile {
   /** Pixels and output channels (a multiple of 4) of one lane. */
@@ -25,12 +29,20 @@ export interface ConvTile {
   /** Lanes a workgroup. */
   readonly lanes: number;
   readonly share: "broadcast" | "quad" | "load";
+  /**
+   * Fours of input that a lane keeps of each of its pixels in workgroup memory, for all the tiles of outputs that its
+   * workgroup computes; 0: it loads them again for each. Only for products of matrices with no more fours.
+   */
+  readonly staged: number;
+  /** Without loops over taps: 1x1 without padding, and products of matrices. */
+  readonly point: boolean;
   /** Lanes of a subgroup, with "broadcast": the least that the adapter has. */
   readonly subgroup: number;
 }
 
 export const tileName = (t: ConvTile): string =>
-  `conv_fours ${t.pixels}x${t.outputs} ${t.share}${t.share === "broadcast" ? ` ${t.subgroup}` : ""} of ${t.lanes}`;
+  `conv_fours ${t.pixels}x${t.outputs} ${t.share}${t.share === "broadcast" ? ` ${t.subgroup}` : ""} of ${t.lanes}` +
+  (t.staged > 0 ? `, ${t.staged} staged` : t.point ? ", points" : "");
 
 const repeat = (n: number, f: (i: number) => string): string => Array.from({ length: n }, (_, i) => f(i)).join("");
 
@@ -60,11 +72,27 @@ export function convFoursShader(t: ConvTile): string {
   };
   // In the order in which a quad has them, output j of lane l is 4q + (j xor l): the bias likewise.
   const bias = (q: number, j: number): string => (t.share === "quad" ? `b${q}[${j}u ^ (lane & 3u)]` : `b${q}[${j}]`);
+  // A lane loads one four of the bias, where there are enough of them, and hands it round.
+  const handed = t.share === "broadcast" && quads <= t.subgroup;
+  const biases = handed
+    ? `    let own = biasOf(min(channel + lane % ${t.subgroup}u, last));\n` +
+      repeat(quads, (q) => `    let b${q} = subgroupBroadcast(own, ${q}u);\n`)
+    : repeat(quads, (q) => `    let b${q} = biasOf(min(channel + ${q}u, last));\n`);
+  const staged = t.staged > 0;
+  const at = (p: number): string => `(four * PIXELS + ${p}u) * LANES + index`;
+  const point = staged || t.point;
+  const read = (p: number): string => (point ? `input[offset + o${p}]` : `load(offset + t${p}.offset, t${p}.valid)`);
+  const input = (p: number): string => (staged ? `kept[${at(p)}]` : read(p));
+  /** What is read is kept, then serves the tiles of this workgroup one after the other. */
+  const several = (): string => `let part = id.y % parts;
+  for (var four = 0u; four < params.fours; four++) {
+    let offset = base + four * params.inPlane;
+${repeat(t.pixels, (p) => `    kept[${at(p)}] = ${read(p)};\n`)}  }
+  let end = min(part * params.each + params.each, params.tiles);
+  for (var tile = part * params.each; tile < end; tile++) {`;
   return `${t.share === "load" ? "" : "enable subgroups;\n"}
 override RESIDUAL: bool = false;
 override MASK: bool = false;
-// No tap leaves the image: 1x1 without padding, and products of matrices.
-override INSIDE: bool = false;
 const LANES = ${t.lanes}u;
 const PIXELS = ${t.pixels}u;
 const OUTPUTS = ${t.outputs}u;
@@ -84,6 +112,10 @@ struct Params {
   // Independent products one after the other (z): how far apart their inputs, weights and outputs are, in vec4.
   products: u32, inProduct: u32, weightProduct: u32, outProduct: u32,
   lowest: f32, highest: f32,
+  // Tiles of outputs that a workgroup computes.
+  each: u32,
+  // 1 / outPixels, 1 / outWidth.
+  perImage: f32, perRow: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -96,6 +128,15 @@ struct Params {
 @group(0) @binding(5) var<storage, read> mask: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> output: array<vec4f>;
 
+${staged ? `var<workgroup> kept: array<vec4f, ${t.staged * t.pixels * t.lanes}>;\n` : ""}
+// a / b for b > 0, given 1 / b: integer division is slow on software adapters. Exact where a / b < 2^22: the quotient in
+// float32 is then off by less than one.
+fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {
+  let q = u32(f32(a) * reciprocal);
+  let rest = i32(a - q * b);
+  return select(select(q, q + 1u, rest >= i32(b)), q - 1u, rest < 0);
+}
+
 struct Pixel {
   // Of the window's first tap, and of the image in the input; of the pixel in the output.
   y: u32, x: u32, start: u32, end: u32,
@@ -104,10 +145,10 @@ struct Pixel {
 
 fn pixel(index: u32) -> Pixel {
   let p = min(index, params.pixels - 1u);
-  let image = p / params.outPixels;
-  let rest = p % params.outPixels;
-  let oy = rest / params.outWidth;
-  let ox = rest % params.outWidth;
+  let image = divide(p, params.outPixels, params.perImage);
+  let rest = p - image * params.outPixels;
+  let oy = divide(rest, params.outWidth, params.perRow);
+  let ox = rest - oy * params.outWidth;
   return Pixel(
     oy * params.strideY - u32(params.padTop),
     ox * params.strideX - u32(params.padLeft),
@@ -126,12 +167,16 @@ struct Tap {
 fn tap(p: Pixel, ky: u32, kx: u32) -> Tap {
   let y = p.y + ky * params.dilationY;
   let x = p.x + kx * params.dilationX;
-  let valid = INSIDE | ((y < params.height) & (x < params.width));
+  let valid = (y < params.height) & (x < params.width);
   return Tap(p.start + select(0u, y * params.width + x, valid), valid);
 }
 
+fn biasOf(at: u32) -> vec4f {
+  return select(vec4f(), bias[at], params.hasBias != 0u);
+}
+
 fn load(offset: u32, valid: bool) -> vec4f {
-  return select(vec4f(), input[offset], valid | INSIDE);
+  return select(vec4f(), input[offset], valid);
 }
 ${t.share === "quad" ? `\nfn turned(v: vec4f, lane: u32) -> vec4f {\n  let e = select(v, v.yxwz, (lane & 1u) != 0u);\n  return select(e, e.zwxy, (lane & 2u) != 0u);\n}\n` : ""}
 fn finish(at: u32, sum: vec4f) {
@@ -143,7 +188,7 @@ fn finish(at: u32, sum: vec4f) {
   v = select(v, vec4f(params.lowest), v < vec4f(params.lowest));
   v = select(v, vec4f(params.highest), v > vec4f(params.highest));
   if (MASK) {
-    v = select(vec4f(), v, mask[at] > vec4f());
+    v = select(v, vec4f(), mask[at] <= vec4f());
   }
   output[at] = v;
 }
@@ -155,43 +200,40 @@ fn main(
   @builtin(local_invocation_index) index: u32,${t.share === "load" ? "" : "\n  @builtin(subgroup_invocation_id) lane: u32,"}
 ) {
   let product = id.z % params.products;
-  let tile = id.y % params.tiles;
-  let group = id.y / params.tiles;
   let first = ((id.z / params.products) * counts.x + id.x) * LANES * PIXELS + index;
-${repeat(t.pixels, (p) => `  let p${p} = pixel(first + ${p}u * LANES);\n`)}
-  let channel = (group * params.outFours + tile * ${quads}u);
+${repeat(t.pixels, (p) => `  let p${p} = pixel(first + ${p}u * LANES);\n`)}${point ? repeat(t.pixels, (p) => `  let o${p} = p${p}.start + p${p}.y * params.width + p${p}.x;\n`) : ""}
+  let parts = (params.tiles + params.each - 1u) / params.each;
+  let group = id.y / parts;
   let last = group * params.outFours + params.outFours - 1u;
-${repeat(quads, (q) => `  let b${q} = select(vec4f(), bias[min(channel + ${q}u, last)], params.hasBias != 0u);\n`)}
-${repeat(t.pixels, (p) => repeat(t.outputs, (o) => `  var ${sum(p, o)} = ${bias(Math.floor(o / 4), o % 4)};\n`))}
   let taps = params.kernelHeight * params.kernelWidth;
-  var w = product * params.weightProduct + id.y * taps * params.fours * OUTPUTS${t.share === "load" ? "" : ` + lane % ${each}u`};
   let base = product * params.inProduct + group * params.fours * params.inPlane;
-  for (var ky = 0u; ky < params.kernelHeight; ky++) {
-    for (var kx = 0u; kx < params.kernelWidth; kx++) {
-${repeat(t.pixels, (p) => `      let t${p} = tap(p${p}, ky, kx);\n`)}
-      var offset = base;
+  ${staged ? several() : "let tile = id.y % parts;"}
+    let channel = group * params.outFours + tile * ${quads}u;
+${biases}
+${repeat(t.pixels, (p) => repeat(t.outputs, (o) => `    var ${sum(p, o)} = ${bias(Math.floor(o / 4), o % 4)};\n`))}
+    var w = product * params.weightProduct + (group * params.tiles + tile) * taps * params.fours * OUTPUTS${t.share === "load" ? "" : ` + lane % ${each}u`};
+${point ? "" : `    for (var ky = 0u; ky < params.kernelHeight; ky++) {\n    for (var kx = 0u; kx < params.kernelWidth; kx++) {\n${repeat(t.pixels, (p) => `      let t${p} = tap(p${p}, ky, kx);\n`)}`}${staged ? "" : "      var offset = base;\n"}
       for (var four = 0u; four < params.fours; four++) {
-${repeat(loads, (i) => `      let w${i} = weights[w + ${i * each}u];\n`)}${repeat(t.pixels, (p) => `      let x${p} = load(offset + t${p}.offset, t${p}.valid);\n`)}${repeat(
+${repeat(loads, (i) => `        let w${i} = weights[w + ${i * each}u];\n`)}${repeat(t.pixels, (p) => `        let x${p} = ${input(p)};\n`)}${repeat(
     t.outputs,
-    (o) => `      {\n      let b = ${weight(o)};\n${repeat(t.pixels, (p) => products(p, o))}      }\n`,
+    (o) => `        {\n        let b = ${weight(o)};\n${repeat(t.pixels, (p) => products(p, o))}        }\n`,
   )}
-        offset += params.inPlane;
-        w += OUTPUTS;
+${staged ? "" : "        offset += params.inPlane;\n"}        w += OUTPUTS;
       }
-    }
-  }
-  let left = params.outFours - min(params.outFours, tile * ${quads}u);
-  let to = product * params.outProduct + channel * params.outPlane;
-  let count = min(left, ${quads}u);
+${point ? "" : "    }\n    }\n"}
+    let left = params.outFours - min(params.outFours, tile * ${quads}u);
+    let to = product * params.outProduct + channel * params.outPlane;
+    let count = min(left, ${quads}u);
 ${repeat(
   t.pixels,
-  (p) => `  if (p${p}.inside) {
-    var sums = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => four(p, q)).join(", ")});
-    for (var q = 0u; q < count; q++) {
-      finish(to + p${p}.end + q * params.outPlane, sums[q]);
+  (p) => `    if (p${p}.inside) {
+      var sums = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => four(p, q)).join(", ")});
+      for (var q = 0u; q < count; q++) {
+        finish(to + p${p}.end + q * params.outPlane, sums[q]);
+      }
     }
-  }
 `,
-)}}
+)}  ${staged ? "}" : ""}
+}
 `;
 }

@@ -98,6 +98,31 @@ export interface Placement {
   readonly plane: number;
 }
 
+/** Workgroups that keep a software adapter's threads equally busy. */
+const ENOUGH = 16;
+
+/**
+ * Tiles of outputs that a workgroup computes one after the other, where it keeps what it reads of the input for all.
+ * @param across workgroups for one tile of outputs
+ */
+function tilesEach(tiles: number, across: number): number {
+  const parts = Math.min(tiles, Math.ceil(ENOUGH / across));
+  return Math.ceil(tiles / parts);
+}
+
+const pointwise = (p: Product): boolean => p.inside && p.kernel[0] * p.kernel[1] === 1;
+
+/**
+ * How many fours of input a lane should keep (ConvTile.staged): where several tiles of outputs use them and all of them fit.
+ * One size for all layers: each is a pipeline to compile.
+ */
+function stagedFours(l: ConvTarget, p: Product, each: number): number {
+  const { share, pixels, lanes } = p.tile;
+  if (share !== "broadcast" || each < 2 || !pointwise(p)) return 0;
+  const room = Math.floor(l.workgroupBytes / (16 * pixels * lanes));
+  return p.fours <= room ? room : 0;
+}
+
 /** The dispatch of a product of matrices: what `convolveFours` and Winograd's products have in common. */
 export interface Product {
   readonly tile: ConvTile;
@@ -139,13 +164,17 @@ export function dispatchProduct(
   const across = Math.ceil(p.pixels / (tile.lanes * tile.pixels));
   const x = Math.min(across, MOST_WORKGROUPS);
   const products = p.products ?? { count: 1, input: 0, weights: 0, output: 0 };
+  const several = tilesEach(tiles, across * p.groups * products.count);
+  const staged = stagedFours(l, p, several);
+  // Without, neighbouring workgroups share a tile of weights while it is in the cache.
+  const each = staged > 0 ? several : 1;
+  const kernel = shaderOf({ ...tile, staged, point: pointwise(p) });
   const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
   l.dispatch({
-    shader: shaderOf(tile),
+    shader: kernel,
     constants: {
       RESIDUAL: o.residual === undefined ? 0 : 1,
       MASK: o.mask === undefined ? 0 : 1,
-      INSIDE: p.inside ? 1 : 0,
     },
     params: [
       ...[p.pixels, p.outPixels, p.outWidth, p.fours],
@@ -156,6 +185,7 @@ export function dispatchProduct(
       ...[p.to.first, tiles, foursOf(p.outputs), o.bias === undefined ? 0 : 1],
       ...[products.count, products.input, products.weights, products.output],
       ...[f32(lowest), f32(highest)],
+      ...[each, f32(1 / p.outPixels), f32(1 / p.outWidth)],
     ],
     reads: [
       slots.input,
@@ -165,7 +195,7 @@ export function dispatchProduct(
       (o.mask ?? { slot: slots.weights }).slot,
     ],
     writes: [slots.output],
-    workgroups: [x, tiles * p.groups, products.count * Math.ceil(across / x)],
+    workgroups: [x, Math.ceil(tiles / each) * p.groups, products.count * Math.ceil(across / x)],
     label: slots.label,
   });
 }

@@ -30,7 +30,7 @@ export const WORKGROUP = 8;
 export const paddedOutputs = (g: ConvGeometry): number => Math.ceil(g.outputs / TILE) * TILE;
 
 /** What convolutions need of a lowering. */
-export type ConvTarget = Pick<Lowering, "dispatch" | "scratch" | "subgroups">;
+export type ConvTarget = Pick<Lowering, "dispatch" | "scratch" | "subgroups" | "workgroupBytes">;
 
 export interface ConvOperands {
   readonly input: DeviceTensor;

@@ -2,11 +2,11 @@
 import type { ConvTile } from "./conv-fours-shader.ts";
 
 /** How lanes share weights with subgroups of so many lanes; 0: kernels cannot use subgroups. */
-export function sharingFor(subgroups: number): Pick<ConvTile, "share" | "subgroup" | "lanes"> {
-  if (subgroups >= 16) return { share: "load", subgroup: 0, lanes: 64 };
-  if (subgroups >= 8) return { share: "broadcast", subgroup: 8, lanes: 8 };
-  if (subgroups >= 4) return { share: "quad", subgroup: 0, lanes: 16 };
-  return { share: "load", subgroup: 0, lanes: 32 };
+export function sharingFor(subgroups: number): Pick<ConvTile, "share" | "subgroup" | "lanes" | "staged" | "point"> {
+  if (subgroups >= 16) return { share: "load", subgroup: 0, lanes: 64, staged: 0, point: false };
+  if (subgroups >= 8) return { share: "broadcast", subgroup: 8, lanes: 8, staged: 0, point: false };
+  if (subgroups >= 4) return { share: "quad", subgroup: 0, lanes: 16, staged: 0, point: false };
+  return { share: "load", subgroup: 0, lanes: 32, staged: 0, point: false };
 }
 
 /** [pixels, outputs], the largest first. Few, since each is a pipeline to compile. */

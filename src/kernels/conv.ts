@@ -171,7 +171,13 @@ function operator(resolve: (node: GraphNode, inputs: Inputs) => Resolved): Opera
   const variantOf = (l: FusionQuestion, g: ConvGeometry, bias: boolean): ConvVariant =>
     convVariant(g, l.info(1)?.value !== undefined, bias, l.winograd);
   return {
-    infer: (node, inputs) => [{ type: "float32", shape: resolve(node, inputs).shape }],
+    infer: (node, inputs) => {
+      inputs.forEach((info, k) => {
+        if (info === undefined || info.type === "float32") return;
+        throw modelError(node, "INPUT_TYPE", `input ${k} holds ${info.type} numbers, but must hold real ones`);
+      });
+      return [{ type: "float32", shape: resolve(node, inputs).shape }];
+    },
     fuses: (l) => {
       const { geometry } = resolve(l.node, inputsOf(l));
       const bias = l.info(2) !== undefined;

@@ -88,8 +88,8 @@ function convolutionOf(l: Lowering): { geometry: ConvGeometry; weight: HostTenso
   return { geometry, weight };
 }
 
-/** Beyond, weights must be cut to fit a binding of any adapter, which the product of matrices does. */
-const MOST_WEIGHTS = 2 ** 24;
+/** Beyond, weights are read in pieces as the device takes them, never laid out whole: the product of matrices does that. */
+const MOST_WEIGHTS = 2 ** 22;
 
 const asFours = (tensor: DeviceTensor): FoursTensor => ({ ...tensor, inFours: true });
 

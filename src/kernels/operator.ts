@@ -48,12 +48,18 @@ export interface KernelCall {
 export type Param = number | { readonly f32: number };
 export const f32 = (x: number): Param => ({ f32: x });
 
+/** What kernels can count on of an adapter. */
+export interface Capabilities {
+  /** Lanes of the narrowest subgroup; 0 where kernels cannot use subgroups. */
+  readonly subgroups: number;
+  /** Bytes of memory that a workgroup shares. */
+  readonly workgroupBytes: number;
+}
+
 /** What an operator may ask for while it is lowered to dispatches. */
-export interface Lowering {
+export interface Lowering extends Capabilities {
   readonly node: GraphNode;
   readonly opset: number;
-  /** Lanes of the adapter's narrowest subgroup; 0 where kernels cannot use subgroups. */
-  readonly subgroups: number;
   /** Input k on the device. Constants are uploaded on first use. undefined where it is left out. */
   input(k: number): DeviceTensor | undefined;
   /** Whether convolutions may use Winograd's algorithm, which rounds more. */

@@ -328,9 +328,9 @@ onAdapters("convolution", (gpu) => {
       expect(plain).toMatch(share);
       expect(others).toEqual([]);
       // In phases, each a plain convolution.
-      expect(await shaders([1, 4, 6, 6], [4, 8, 3, 3], subgroups, { opType: "ConvTranspose", strides })).toEqual([
-        expect.stringMatching(share),
-      ]);
+      const phases = await shaders([1, 4, 6, 6], [4, 8, 3, 3], subgroups, { opType: "ConvTranspose", strides });
+      expect(phases.filter((name) => !share.test(name))).toEqual([]);
+      expect(phases.length).toBe(2); // one of them has a single tap
     }
   });
 

@@ -119,7 +119,7 @@ onAdapters("operators on tensors in fours", (gpu) => {
     const plan = makePlan(
       graph,
       { inputs: new Map([["image", c.shape]]), outputs: ["copy", "inFours"] },
-      gpu().subgroups,
+      gpu(),
     );
     expect(plan.calls.map((call) => `${nameOf(call.shader)}: ${call.entry ?? "main"}`)).toContain(c.ran);
     using session = new Session(gpu(), graph);

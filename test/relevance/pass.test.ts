@@ -31,7 +31,7 @@ async function runBeside(
 ): Promise<Map<string, Float32Array>> {
   using weights = new WeightStore(gpu);
   const empty = { ...graphOf([], [], []), inputs: [] };
-  const plan = makePlan(empty, { inputs: new Map(), outputs: [], extend }, subgroups);
+  const plan = makePlan(empty, { inputs: new Map(), outputs: [], extend }, { subgroups, workgroupBytes: 16384 });
   using executable = await Executable.make(gpu, plan, weights);
   executable.fill(-987654321);
   executable.run(new Map(Object.entries(inputs)));

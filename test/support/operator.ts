@@ -62,7 +62,8 @@ export async function runOperator(gpu: Gpu, c: OperatorCase): Promise<OperatorRe
     ...(c.gradient === undefined ? {} : { gradient: { of: "out0", wrt: c.gradient.wrt.map(name) } }),
   };
   const weights = new WeightStore(gpu);
-  const plan = makePlan(graph, request, c.subgroups ?? gpu.subgroups);
+  const { subgroups = gpu.subgroups } = c;
+  const plan = makePlan(graph, request, { subgroups, workgroupBytes: gpu.workgroupBytes });
   const executable = await Executable.make(gpu, plan, weights);
   try {
     executable.fill(SENTINEL);

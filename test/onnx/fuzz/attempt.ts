@@ -13,6 +13,9 @@ import { inferRule } from "../../../src/kernels/table.ts";
 import { decodeModel } from "../../../src/onnx/decode.ts";
 import type { ExternalReader, OnnxModel } from "../../../src/onnx/model.ts";
 
+/** An adapter with subgroups, so that plans are those of the fast kernels. */
+const WIDE = { subgroups: 8, workgroupBytes: 32768 };
+
 export interface Attempt {
   /** "planned", or the error's code. */
   readonly outcome: string;
@@ -37,7 +40,7 @@ export function attempt(bytes: Uint8Array, gradient: boolean, external?: Externa
       planGradient(graph, shapes);
       tolerant(() => convLayers(inferShapes(graph, shapes, inferRule)));
     }
-    const plan = makePlan(graph, { inputs: shapes, outputs: graph.outputs }, 8);
+    const plan = makePlan(graph, { inputs: shapes, outputs: graph.outputs }, WIDE);
     return { outcome: "planned", message: "", graph, plan };
   } catch (error) {
     if (error instanceof UnbraidError) return { outcome: error.code, message: error.message };
@@ -68,7 +71,7 @@ function splitSome(model: OnnxModel): void {
 function planGradient(graph: Graph, shapes: ReadonlyMap<string, number[]>): void {
   const [of = ""] = graph.outputs;
   const wrt = graph.inputs.map((i) => i.name);
-  tolerant(() => makePlan(graph, { inputs: shapes, outputs: [], gradient: { of, wrt } }, 8));
+  tolerant(() => makePlan(graph, { inputs: shapes, outputs: [], gradient: { of, wrt } }, WIDE));
 }
 
 /** What a test run takes on: enough for every mutant that is still a small network. */
