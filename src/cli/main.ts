@@ -29,6 +29,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   visualize: async () => (await import("./commands/visualize.ts")).visualize,
   report: async () => (await import("./commands/report.ts")).report,
   demo: async () => (await import("./commands/demo.ts")).demo,
+  bench: async () => (await import("./commands/bench.ts")).bench,
 };
 
 /** 128 and the number of SIGPIPE: what a shell reports of a program whose reader has gone. */

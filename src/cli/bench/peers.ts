@@ -1,0 +1,82 @@
+/** The engines that ours is held against: each is there, or said to be absent. */
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ChildEngine, type Command, type Job } from "./child.ts";
+import type { Engine, Peer, Task } from "./engine.ts";
+import { torchPeer } from "./torch.ts";
+
+export interface PeerOptions {
+  readonly prototype?: string | undefined;
+  readonly python?: string | undefined;
+}
+
+const require = createRequire(import.meta.url);
+
+/** The compiled file also where this one is run as TypeScript, by a test: Node 20 runs no TypeScript. */
+export const compiled = (path: string): string => path.replace(/([/\\])src([/\\]cli[/\\]bench[/\\])/, "$1dist$2");
+
+const MAIN = compiled(fileURLToPath(new URL("./child-main.js", import.meta.url)));
+
+async function open(name: string, task: Task, rest: Pick<Job, "provider" | "folder">): Promise<Engine> {
+  const { path, batch, outputs, adapter } = task;
+  const engine = new ChildEngine(name, [process.execPath, MAIN], task.feeds);
+  try {
+    await engine.ask({ job: { path: resolve(path), batch, outputs, adapter, ...rest } } satisfies Command);
+    return engine;
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+const onnxruntime = (provider: Job["provider"]): Peer => ({
+  name: `onnxruntime_${provider}`,
+  open: async (task) => {
+    if (!installed("onnxruntime-node")) throw new Error("onnxruntime-node is not installed");
+    return open(`onnxruntime_${provider}`, task, { provider });
+  },
+});
+
+const prototype = (folder: string): Peer => ({
+  name: "prototype",
+  open: async (task) => {
+    const root = resolve(folder);
+    if (!existsSync(join(root, "net.mjs"))) throw new Error(`there is no net.mjs in ${folder}`);
+    if (task.feeds.length !== 1) throw new Error("it takes networks with one input");
+    return open("prototype", task, { provider: "webgpu", folder: root });
+  },
+});
+
+/** tfjs takes no ONNX: it is named, so that nobody misses it without a reason. */
+const tfjs: Peer = {
+  name: "tfjs_webgpu",
+  open: () =>
+    Promise.reject(
+      new Error(
+        installed("@tensorflow/tfjs-backend-webgpu")
+          ? "it reads no ONNX file, and nothing here converts one"
+          : "@tensorflow/tfjs-backend-webgpu is not installed",
+      ),
+    ),
+};
+
+function installed(name: string): boolean {
+  try {
+    require.resolve(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function allPeers(options: PeerOptions): Peer[] {
+  return [
+    onnxruntime("webgpu"),
+    onnxruntime("cpu"),
+    ...(options.prototype === undefined ? [] : [prototype(options.prototype)]),
+    torchPeer(options.python),
+    tfjs,
+  ];
+}
