@@ -2,6 +2,7 @@
 import { invariant, UnbraidError } from "../errors.ts";
 import { foldBatchNorm } from "../graph/fold-batchnorm.ts";
 import type { Graph, GraphInput, GraphNode, HostTensor, ShapedGraph } from "../graph/graph.ts";
+import { mergeSwish } from "../graph/merge-swish.ts";
 import { inferShapes } from "../graph/infer.ts";
 import { nearest } from "../graph/names.ts";
 import type { Capabilities, DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
@@ -133,7 +134,8 @@ export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabiliti
   }
   if (request.gradient) checkTypes(shaped, [request.gradient.of, ...wrt]);
   const paths = withConstantPaths(shaped, whole, wrt);
-  const folded = foldBatchNorm(paths.graph, new Set([...visible, ...paths.onPath]));
+  const kept = new Set([...visible, ...paths.onPath]);
+  const folded = mergeSwish(foldBatchNorm(paths.graph, kept), kept);
   const builder = new PlanBuilder(folded, adapter, request.plainSums !== true);
   const active = request.gradient === undefined ? [] : activeNodes(folded, request.gradient.of, wrt);
   const gradients = new Map<string, Stored>();
