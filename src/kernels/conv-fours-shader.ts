@@ -11,6 +11,7 @@
  *   quad       lane l of four loads those of outputs l, l + 4, ...; three swaps within the quad hand them round. Lane l then
  *              has the sums of outputs 4q + (j xor l) in the order j = 0..3, which the end puts right.
  *   load       each lane loads all: hardware reads an address that all lanes share once.
+ *   memory     the workgroup stages input and weights for all its lanes: conv-memory-shader.ts.
  *
  * A workgroup computes several tiles of outputs for its pixels, one after the other. What it reads of the input it can keep in
  * workgroup memory meanwhile (`staged`): each lane reads back only what it wrote itself, so that no barrier is needed. On
@@ -22,13 +23,17 @@
  * The end of a tile: + residual, then clamped to [lowest, highest], then 0 where the mask is not positive, a NaN not being
  * so (the gradient of a Relu whose result is the mask, as PyTorch has it). RESIDUAL and MASK say which of them are there.
  */
+import { CONV_WGSL, repeat } from "./conv-wgsl.ts";
+
 export interface ConvTile {
   /** Pixels and output channels (a multiple of 4) of one lane. */
   readonly pixels: number;
   readonly outputs: number;
   /** Lanes a workgroup. */
   readonly lanes: number;
-  readonly share: "broadcast" | "quad" | "load";
+  readonly share: "broadcast" | "quad" | "load" | "memory";
+  /** Lanes of a workgroup that compute tiles of outputs side by side for the same pixels: 1 unless "memory". */
+  readonly across: number;
   /**
    * Fours of input that a lane keeps of each of its pixels in workgroup memory, for all the tiles of outputs that its
    * workgroup computes; 0: it loads them again for each. Only for products of matrices with no more fours.
@@ -36,15 +41,21 @@ export interface ConvTile {
   readonly staged: number;
   /** Without loops over taps: 1x1 without padding, and products of matrices. */
   readonly point: boolean;
-  /** Lanes of a subgroup, with "broadcast": the least that the adapter has. */
+  /**
+   * With "broadcast": lanes of a subgroup, at most as many as the adapter's narrowest has. A wider one runs the same code, for
+   * only lanes below `subgroup` are read from. They must all be there: on adapters with several widths `lanes` is a
+   * multiple of the widest (64 where the narrowest has 16 or 32 lanes, 128 where it has 64), so that every subgroup is full.
+   */
   readonly subgroup: number;
 }
 
+/** Pixels of a workgroup. */
+export const blockPixels = (t: ConvTile): number => (t.lanes / t.across) * t.pixels;
+
 export const tileName = (t: ConvTile): string =>
   `conv_fours ${t.pixels}x${t.outputs} ${t.share}${t.share === "broadcast" ? ` ${t.subgroup}` : ""} of ${t.lanes}` +
+  (t.across > 1 ? `, ${t.across} across` : "") +
   (t.staged > 0 ? `, ${t.staged} staged` : t.point ? ", points" : "");
-
-const repeat = (n: number, f: (i: number) => string): string => Array.from({ length: n }, (_, i) => f(i)).join("");
 
 /** Loads of a step's weights by a lane, and for output `o` of the tile the expression of its vec4. */
 function sharing(t: ConvTile): { readonly loads: number; readonly weight: (o: number) => string } {
@@ -63,9 +74,11 @@ export function convFoursShader(t: ConvTile): string {
   const each = t.share === "load" ? 1 : t.share === "quad" ? 4 : Math.min(t.subgroup, t.outputs);
   const quads = t.outputs / 4;
   const sum = (p: number, o: number): string => `a${p}_${o}`;
-  // SwiftShader multiplies and adds apart, whatever is written; lavapipe too.
+  // Both software adapters multiply and add apart, whatever is written; SwiftShader is faster where it is written apart.
+  const term = (p: number, before: string, c: string): string =>
+    t.share === "quad" ? `(${before} + x${p}.${c} * b.${c})` : `fma(x${p}.${c}, b.${c}, ${before})`;
   const products = (p: number, o: number): string =>
-    `      ${sum(p, o)} = fma(x${p}.w, b.w, fma(x${p}.z, b.z, fma(x${p}.y, b.y, fma(x${p}.x, b.x, ${sum(p, o)}))));\n`;
+    `      ${sum(p, o)} = ${["x", "y", "z", "w"].reduce((before, c) => term(p, before, c), sum(p, o))};\n`;
   const four = (p: number, q: number): string => {
     const v = `vec4f(${[0, 1, 2, 3].map((j) => sum(p, 4 * q + j)).join(", ")})`;
     return t.share === "quad" ? `turned(${v}, lane)` : v;
@@ -91,108 +104,13 @@ ${repeat(t.pixels, (p) => `    kept[${at(p)}] = ${read(p)};\n`)}  }
   let end = min(part * params.each + params.each, params.tiles);
   for (var tile = part * params.each; tile < end; tile++) {`;
   return `${t.share === "load" ? "" : "enable subgroups;\n"}
-override RESIDUAL: bool = false;
-override MASK: bool = false;
+${CONV_WGSL}
 const LANES = ${t.lanes}u;
 const PIXELS = ${t.pixels}u;
 const OUTPUTS = ${t.outputs}u;
 
-struct Params {
-  // Pixels of all images and of one; of a row of the output; fours of one group's input channels.
-  pixels: u32, outPixels: u32, outWidth: u32, fours: u32,
-  // Input: plane and image in vec4, size.
-  inPlane: u32, inImage: u32, height: u32, width: u32,
-  kernelHeight: u32, kernelWidth: u32, strideY: u32, strideX: u32,
-  dilationY: u32, dilationX: u32, padTop: i32, padLeft: i32,
-  // Output in vec4: between columns, rows, planes and images, and before the first.
-  outColumn: u32, outRow: u32, outPlane: u32, outImage: u32,
-  outFirst: u32,
-  // Tiles of one group, and its fours of output channels.
-  tiles: u32, outFours: u32, hasBias: u32,
-  // Independent products one after the other (z): how far apart their inputs, weights and outputs are, in vec4.
-  products: u32, inProduct: u32, weightProduct: u32, outProduct: u32,
-  lowest: f32, highest: f32,
-  // Tiles of outputs that a workgroup computes.
-  each: u32,
-  // 1 / outPixels, 1 / outWidth.
-  perImage: f32, perRow: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-// [image][four][y][x]
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;
-// [product][group][tile][tap][four][output of the tile], zeros beyond the outputs
-@group(0) @binding(2) var<storage, read> weights: array<vec4f>;
-@group(0) @binding(3) var<storage, read> bias: array<vec4f>;
-@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
-@group(0) @binding(5) var<storage, read> mask: array<vec4f>;
-@group(0) @binding(6) var<storage, read_write> output: array<vec4f>;
-
 ${staged ? `var<workgroup> kept: array<vec4f, ${t.staged * t.pixels * t.lanes}>;\n` : ""}
-// a / b for b > 0, given 1 / b: integer division is slow on software adapters. Exact where a / b < 2^22: the quotient in
-// float32 is then off by less than one.
-fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {
-  let q = u32(f32(a) * reciprocal);
-  let rest = i32(a - q * b);
-  return select(select(q, q + 1u, rest >= i32(b)), q - 1u, rest < 0);
-}
-
-struct Pixel {
-  // Of the window's first tap, and of the image in the input; of the pixel in the output.
-  y: u32, x: u32, start: u32, end: u32,
-  inside: bool,
-}
-
-fn pixel(index: u32) -> Pixel {
-  let p = min(index, params.pixels - 1u);
-  let image = divide(p, params.outPixels, params.perImage);
-  let rest = p - image * params.outPixels;
-  let oy = divide(rest, params.outWidth, params.perRow);
-  let ox = rest - oy * params.outWidth;
-  return Pixel(
-    oy * params.strideY - u32(params.padTop),
-    ox * params.strideX - u32(params.padLeft),
-    image * params.inImage,
-    params.outFirst + image * params.outImage + oy * params.outRow + ox * params.outColumn,
-    index < params.pixels,
-  );
-}
-
-struct Tap {
-  offset: u32,
-  valid: bool,
-}
-
-// What lies before the image wraps to beyond it.
-fn tap(p: Pixel, ky: u32, kx: u32) -> Tap {
-  let y = p.y + ky * params.dilationY;
-  let x = p.x + kx * params.dilationX;
-  let valid = (y < params.height) & (x < params.width);
-  return Tap(p.start + select(0u, y * params.width + x, valid), valid);
-}
-
-fn biasOf(at: u32) -> vec4f {
-  return select(vec4f(), bias[at], params.hasBias != 0u);
-}
-
-fn load(offset: u32, valid: bool) -> vec4f {
-  return select(vec4f(), input[offset], valid);
-}
 ${t.share === "quad" ? `\nfn turned(v: vec4f, lane: u32) -> vec4f {\n  let e = select(v, v.yxwz, (lane & 1u) != 0u);\n  return select(e, e.zwxy, (lane & 2u) != 0u);\n}\n` : ""}
-fn finish(at: u32, sum: vec4f) {
-  var v = sum;
-  if (RESIDUAL) {
-    v += residual[at];
-  }
-  // NaN passes.
-  v = select(v, vec4f(params.lowest), v < vec4f(params.lowest));
-  v = select(v, vec4f(params.highest), v > vec4f(params.highest));
-  if (MASK) {
-    v = select(v, vec4f(), mask[at] <= vec4f());
-  }
-  output[at] = v;
-}
-
 @compute @workgroup_size(LANES)
 fn main(
   @builtin(workgroup_id) id: vec3u,

@@ -1,8 +1,13 @@
-/** Which tile of the convolution kernel suits a layer on an adapter: a cost model, in place of which measurements may come. */
+/** Which tile of the convolution kernel suits a layer on an adapter: what was measured there (engine/tuner.ts), or a cost model. */
+import { must } from "../errors.ts";
+import type { ProductShape } from "./conv-fours.ts";
 import type { ConvTile } from "./conv-fours-shader.ts";
+import type { Capabilities } from "./operator.ts";
+
+type Sharing = Pick<ConvTile, "share" | "subgroup" | "lanes" | "staged" | "point">;
 
 /** How lanes share weights with subgroups of so many lanes; 0: kernels cannot use subgroups. */
-export function sharingFor(subgroups: number): Pick<ConvTile, "share" | "subgroup" | "lanes" | "staged" | "point"> {
+export function sharingFor(subgroups: number): Sharing {
   if (subgroups >= 16) return { share: "load", subgroup: 0, lanes: 64, staged: 0, point: false };
   if (subgroups >= 8) return { share: "broadcast", subgroup: 8, lanes: 8, staged: 0, point: false };
   if (subgroups >= 4) return { share: "quad", subgroup: 0, lanes: 16, staged: 0, point: false };
@@ -22,6 +27,7 @@ const SHAPES: Readonly<Record<ConvTile["share"], readonly (readonly [number, num
     [8, 32],
     [4, 32],
     [2, 32],
+    [1, 32],
     [4, 4],
   ],
   load: [
@@ -42,19 +48,32 @@ function cost(t: ConvTile, pixels: number, outputs: number): number {
   return steps * (load * loads + multiply * 4 * t.pixels * t.outputs);
 }
 
+const tilesOf = (shared: Sharing): ConvTile[] =>
+  SHAPES[shared.share].map(([pixels, outputs]) => ({ pixels, outputs, ...shared }));
+
+/** Every tile worth measuring on an adapter, those that the cost model chooses among first. All give the same bits. */
+export function candidateTiles(subgroups: number): ConvTile[] {
+  const usual = sharingFor(subgroups);
+  const narrower = [4, 0].filter((n) => n < subgroups && subgroups < 16).map(sharingFor);
+  const lanes = usual.share === "load" ? [32, 64, 128].filter((n) => n !== usual.lanes) : [];
+  return [usual, ...narrower, ...lanes.map((n) => ({ ...usual, lanes: n }))].flatMap(tilesOf);
+}
+
+/** The cheapest first by the cost model. */
+export const ranked = (tiles: readonly ConvTile[], { pixels, outputs }: ProductShape): ConvTile[] =>
+  [...tiles].sort((a, b) => cost(a, pixels, outputs) - cost(b, pixels, outputs));
+
 /**
- * The tile for a product of `pixels` with `outputs` of a group. How many outputs it has depends on the layer alone, for
- * weights are laid out by it; how many pixels, on the batch too.
- * @param imagePixels of one image
+ * The tile for a product. How many outputs it has depends on the layer alone, for weights are laid out by it; all else, on
+ * the batch too.
  */
-export function tileFor(subgroups: number, pixels: number, imagePixels: number, outputs: number): ConvTile {
-  const shared = sharingFor(subgroups);
-  const tiles = SHAPES[shared.share].map(([p, o]) => ({ pixels: p, outputs: o, ...shared }));
-  const best = (among: readonly ConvTile[], n: number): ConvTile =>
-    among.reduce((a, b) => (cost(b, n, outputs) < cost(a, n, outputs) ? b : a));
-  const width = best(tiles, imagePixels).outputs;
-  return best(
-    tiles.filter((t) => t.outputs === width),
-    pixels,
-  );
+export function tileFor(
+  { subgroups, tiles: measured }: Pick<Capabilities, "subgroups" | "tiles">,
+  p: ProductShape,
+): ConvTile {
+  const tiles = tilesOf(sharingFor(subgroups));
+  const width = measured?.outputs(p) ?? ranked(tiles, { ...p, pixels: p.imagePixels })[0]?.outputs;
+  const wide = (t: ConvTile): boolean => t.outputs === width;
+  const usual = tiles.some(wide) ? tiles : candidateTiles(subgroups);
+  return measured?.tile(p) ?? must(ranked(usual.filter(wide), p)[0], `a tile of ${width ?? "no"} outputs`);
 }
