@@ -1,16 +1,17 @@
 /**
- * ONNX bytes -> OnnxModel. The file is walked once at wire level; its small messages are decoded by onnx-proto, its
- * tensors stay where they are until they are asked for.
+ * ONNX bytes -> OnnxModel. The file is walked at wire level, and of its small messages the fields are read that the schema
+ * lists; tensors stay where they are until they are asked for.
  */
 import { UnbraidError } from "../errors.ts";
 import { layoutOf, subgraphNames, subgraphsOf } from "./layout.ts";
-import type { Layout } from "./layout.ts";
+import { readMessage } from "./message.ts";
+import type { Message } from "./message.ts";
 import type { ExternalReader, OnnxModel, OnnxNode, OnnxTensor, OnnxValueInfo } from "./model.ts";
 import { readNode } from "./node.ts";
 import { dataTypeName } from "./payload.ts";
-import { ATTRIBUTE, GRAPH, MODEL, NODE, onnx, toNumber } from "./schema.ts";
+import { ATTRIBUTE, GRAPH, MODEL, MODEL_HEADER, NODE, VALUE_INFO_MESSAGE } from "./schema.ts";
 import { externalLocation, readSparseTensor, readTensor } from "./tensor.ts";
-import { concatBytes, holds, plainBytes, WireError, wireFields } from "./wire.ts";
+import { holds, plainBytes, WireError, wireFields } from "./wire.ts";
 import type { WireField } from "./wire.ts";
 
 /** Oldest versions whose operators and file layout are known here. Newer ones are not refused by number alone. */
@@ -35,10 +36,10 @@ export function decodeModel(bytes: Uint8Array, external?: ExternalReader): OnnxM
 
 function decode(bytes: Uint8Array, external: ExternalReader | undefined): OnnxModel {
   const layout = layoutOf(bytes);
-  for (const field of layout.model) if (holds(field, MODEL.metadataProps)) checkWire(bytes, field);
-  const header = onnx.ModelProto.decode(headerBytes(bytes, layout));
+  const header = readMessage(MODEL_HEADER, bytes, layout.model);
+  const { irVersion = 0 } = header;
   const { opset, domains } = opsets(header.opsetImport);
-  checkVersions(toNumber(header.irVersion), opset);
+  checkVersions(irVersion, opset);
 
   const nodes: OnnxNode[] = [];
   const initializers = new Map<string, OnnxTensor>();
@@ -64,10 +65,10 @@ function decode(bytes: Uint8Array, external: ExternalReader | undefined): OnnxMo
   for (const info of declared) checkDeclared(info, initializers.get(info.name));
   return {
     bytes,
-    irVersion: toNumber(header.irVersion),
+    irVersion,
     opset,
     domains,
-    producer: [header.producerName, header.producerVersion].filter((part) => part !== "").join(" "),
+    producer: [header.producerName, header.producerVersion].filter((part = "") => part !== "").join(" "),
     nodes,
     initializers,
     inputs: declared.filter((info) => !initializers.has(info.name)),
@@ -77,24 +78,16 @@ function decode(bytes: Uint8Array, external: ExternalReader | undefined): OnnxMo
   };
 }
 
-/** ModelProto without its graph and its functions: the versions, the producer and the metadata. */
-function headerBytes(bytes: Uint8Array, { model }: Layout): Uint8Array {
-  const kept = model.filter(
-    ({ number }) => number < MODEL.graph || number === MODEL.opsetImport || number === MODEL.metadataProps,
-  );
-  return concatBytes(kept.map((field) => bytes.subarray(field.start, field.end)));
-}
-
-function opsets(imports: readonly { domain?: string | null; version?: unknown }[]): {
+function opsets(imports: Message<typeof MODEL_HEADER>["opsetImport"]): {
   opset: number | undefined;
   domains: Map<string, number>;
 } {
   const domains = new Map(
-    imports.map((entry) => [entry.domain === "ai.onnx" ? "" : (entry.domain ?? ""), toNumber(entry.version ?? 0)]),
+    imports.map((entry) => [entry.domain === "ai.onnx" ? "" : (entry.domain ?? ""), entry.version ?? 0]),
   );
   for (const entry of imports) {
     const domain = entry.domain === "ai.onnx" ? "" : (entry.domain ?? "");
-    const [one, other] = [toNumber(entry.version ?? 0), domains.get(domain)];
+    const [one, other] = [entry.version ?? 0, domains.get(domain)];
     if (one !== other)
       throw new UnbraidError(
         "model",
@@ -128,37 +121,24 @@ function checkVersions(ir: number, opset: number | undefined): asserts opset is 
   );
 }
 
-/** onnx-proto takes a known field for what it should be, whatever its wire type; who edits the file later does not. */
-function checkWire(bytes: Uint8Array, at: WireField): void {
-  for (const field of wireFields(bytes, at.value, at.end)) if (field.number === 0) return;
-}
-
 const faulty = "Export the model again; onnx.checker explains what is wrong with it.";
 
 function readValueInfo(bytes: Uint8Array, at: WireField): OnnxValueInfo {
-  checkWire(bytes, at);
-  const info = onnx.ValueInfoProto.decode(bytes.subarray(at.value, at.end));
-  const tensor = info.type?.tensorType;
-  if (!tensor) return { name: info.name, dataType: "none", dims: undefined };
-  const dims = tensor.shape?.dim?.map((dim) => {
-    if (Object.hasOwn(dim, "dimValue")) return toNumber(dim.dimValue);
-    return dim.dimParam === "" ? null : (dim.dimParam ?? null);
-  });
+  const { name = "", type } = readMessage(VALUE_INFO_MESSAGE, bytes, wireFields(bytes, at.value, at.end));
+  const tensor = type?.tensorType;
+  if (!tensor) return { name, dataType: "none", dims: undefined };
+  const dims = tensor.shape?.dim.map(({ dimValue, dimParam = "" }) => dimValue ?? (dimParam === "" ? null : dimParam));
   // Some exporters write 0 or -1 for a size that they leave open.
   if (dims?.some((dim) => typeof dim === "number" && dim < -1)) {
     throw new UnbraidError(
       "model",
       "TENSOR_DIMS",
-      `the value "${info.name}" is declared with dimensions that cannot be: [${dims.map((d) => d ?? "?").join(", ")}]`,
+      `the value "${name}" is declared with dimensions that cannot be: [${dims.map((d) => d ?? "?").join(", ")}]`,
       faulty,
     );
   }
   // A shape without dimensions is a scalar; no shape at all is an unknown rank.
-  return {
-    name: info.name,
-    dataType: dataTypeName(tensor.elemType ?? 0),
-    dims: tensor.shape ? (dims ?? []) : undefined,
-  };
+  return { name, dataType: dataTypeName(tensor.elemType ?? 0), dims };
 }
 
 const duplicate = (name: string): UnbraidError =>

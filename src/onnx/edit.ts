@@ -3,13 +3,16 @@
  * fields unknown to this version included. Without edits the result equals the file.
  */
 import { invariant, must } from "../errors.ts";
+import { encodeInput, encodeNode, encodeTensor } from "./encode.ts";
+import type { NewNode, NewTensor } from "./encode.ts";
 import { declaredName, layoutOf, subgraphNames } from "./layout.ts";
 import type { Layout } from "./layout.ts";
-import type { DataTypeName, OnnxModel } from "./model.ts";
-import { dataTypeCode } from "./payload.ts";
-import { ENTRY, GRAPH, MODEL, NODE, onnx } from "./schema.ts";
+import type { OnnxModel } from "./model.ts";
+import { ENTRY, GRAPH, MODEL, NODE } from "./schema.ts";
 import { bytesField, bytesHeader, concatBytes, holds, textField, textOf, wireFields } from "./wire.ts";
 import type { WireField } from "./wire.ts";
+
+export type { NewNode, NewTensor } from "./encode.ts";
 
 /** New names for some of a node's inputs and outputs, by position. */
 export interface NodeRename {
@@ -17,26 +20,6 @@ export interface NodeRename {
   readonly index: number;
   readonly inputs?: ReadonlyMap<number, string>;
   readonly outputs?: ReadonlyMap<number, string>;
-}
-
-/** A node of the default domain. */
-export interface NewNode {
-  readonly name: string;
-  readonly opType: string;
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-  /** Integers (INT) and lists of integers (INTS). */
-  readonly attributes?: Readonly<Record<string, number | readonly number[]>>;
-  /** Whole AttributeProtos, copied from another node of the file: see `attributeBytes`. */
-  readonly copied?: readonly Uint8Array[];
-}
-
-/** An initialiser; `raw` as OnnxTensor.raw gives it. */
-export interface NewTensor {
-  readonly name: string;
-  readonly dataType: DataTypeName;
-  readonly dims: readonly number[];
-  readonly raw: Uint8Array;
 }
 
 export interface ModelEdits {
@@ -226,38 +209,6 @@ function renameNode(bytes: Uint8Array, node: WireField, rename: NodeRename): Uin
       invariant(position < seen[side], `node ${rename.index} has no such input or output: ${position}`);
   }
   return pieces.changed ? pieces.finish(node.value, node.end) : undefined;
-}
-
-function encodeNode(node: NewNode): Uint8Array {
-  const T = onnx.AttributeProto.AttributeType;
-  const attributes = Object.entries(node.attributes ?? {}).map(([name, value]) =>
-    typeof value === "number" ? { name, i: value, type: T.INT } : { name, ints: [...value], type: T.INTS },
-  );
-  const head = onnx.NodeProto.encode({
-    input: [...node.inputs],
-    output: [...node.outputs],
-    name: node.name,
-    opType: node.opType,
-    attribute: attributes,
-  }).finish();
-  return concatBytes([head, ...(node.copied ?? []).map((attribute) => bytesField(NODE.attribute, attribute))]);
-}
-
-function encodeTensor(tensor: NewTensor): Uint8Array {
-  return onnx.TensorProto.encode({
-    dims: [...tensor.dims],
-    dataType: dataTypeCode(tensor.dataType),
-    name: tensor.name,
-    rawData: tensor.raw,
-  }).finish();
-}
-
-function encodeInput({ name, dataType, dims }: NewTensor): Uint8Array {
-  const shape = { dim: dims.map((dimValue) => ({ dimValue })) };
-  return onnx.ValueInfoProto.encode({
-    name,
-    type: { tensorType: { elemType: dataTypeCode(dataType), shape } },
-  }).finish();
 }
 
 function entryKey(bytes: Uint8Array, entry: WireField): string {

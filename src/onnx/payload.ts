@@ -3,9 +3,10 @@
  * computed, so that a NaN's payload survives; the number of elements that are stored is counted before memory is taken.
  */
 import { halfFromBits } from "./half.ts";
+import { MAX_INT } from "./message.ts";
 import { DATA_TYPES } from "./model.ts";
 import type { DataTypeName } from "./model.ts";
-import { MAX_INT, TENSOR } from "./schema.ts";
+import { TENSOR } from "./schema.ts";
 import { WIRE, WireError } from "./wire.ts";
 import type { WireField } from "./wire.ts";
 

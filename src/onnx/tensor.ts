@@ -1,20 +1,11 @@
 /** A TensorProto in the file as an OnnxTensor: the header is read at once, the elements when they are asked for. */
 import { UnbraidError } from "../errors.ts";
 import type { ExternalReader, OnnxTensor } from "./model.ts";
+import { MAX_INT, readMessage } from "./message.ts";
 import { countElements, dataTypeName, holdsElements, numbersOf, packBits, storageOf } from "./payload.ts";
-import { MAX_INT, onnx, SPARSE, TENSOR, toNumber } from "./schema.ts";
-import { holds, plainBytes, wireFields, withoutFields } from "./wire.ts";
+import { EXTERNAL, SPARSE_HEADER, TENSOR, TENSOR_HEADER } from "./schema.ts";
+import { holds, plainBytes, wireFields } from "./wire.ts";
 import type { WireField } from "./wire.ts";
-
-const PAYLOAD: ReadonlySet<number> = new Set([
-  TENSOR.float,
-  TENSOR.int32,
-  TENSOR.string,
-  TENSOR.int64,
-  TENSOR.raw,
-  TENSOR.double,
-  TENSOR.uint64,
-]);
 
 /** Where the elements lie when they are not in the file. */
 export interface ExternalLocation {
@@ -40,14 +31,12 @@ export function readTensor(
   end: number,
   external: ExternalReader | undefined,
 ): OnnxTensor {
-  const header = onnx.TensorProto.decode(withoutFields(bytes, start, end, PAYLOAD));
-  const name = header.name;
-  const dims = header.dims.map(toNumber);
+  const header = readMessage(TENSOR_HEADER, bytes, wireFields(bytes, start, end));
+  const { name = "", dims } = header;
   const source: Source = { bytes, start, end, external };
-  const dataType = dataTypeName(header.dataType);
+  const dataType = dataTypeName(header.dataType ?? 0);
   const size = elements(name, dims);
-  const beside =
-    header.dataLocation === onnx.TensorProto.DataLocation.EXTERNAL ? locationOf(name, header.externalData) : undefined;
+  const beside = header.dataLocation === EXTERNAL ? locationOf(name, header.externalData) : undefined;
   const read = (start: number, count: number): Uint8Array =>
     beside
       ? readBeside(source, name, dataType, dims, size, beside, start, count)
@@ -72,15 +61,10 @@ export function readTensor(
 
 /** A SparseTensorProto: its name, type and dense dims; the elements are refused. */
 export function readSparseTensor(bytes: Uint8Array, start: number, end: number): OnnxTensor {
-  let name = "";
-  let dataType: OnnxTensor["dataType"] = "type 0";
-  for (const field of wireFields(bytes, start, end)) {
-    if (!holds(field, SPARSE.values)) continue;
-    const values = readTensor(bytes, field.value, field.end, undefined);
-    name = values.name;
-    dataType = values.dataType;
-  }
-  const dims = onnx.SparseTensorProto.decode(withoutFields(bytes, start, end, new Set([1, 2]))).dims.map(toNumber);
+  const { values: at, dims } = readMessage(SPARSE_HEADER, bytes, wireFields(bytes, start, end));
+  const values = at && readTensor(bytes, at.value, at.end, undefined);
+  const name = values?.name ?? "";
+  const dataType = values?.dataType ?? "type 0";
   const refuse = (): never => {
     throw new UnbraidError(
       "unsupported",
@@ -153,7 +137,7 @@ function checkStored(name: string, dims: readonly number[], wanted: number, foun
 
 function locationOf(
   name: string,
-  entries: readonly { key?: string | null; value?: string | null }[],
+  entries: readonly { readonly key: string | undefined; readonly value: string | undefined }[],
 ): ExternalLocation {
   const given = new Map(entries.map((entry) => [entry.key ?? "", entry.value ?? ""]));
   const location = given.get("location") ?? "";
@@ -219,8 +203,6 @@ function checkLocation(name: string, location: string): void {
 
 /** Where the TensorProto at `start` to `end` keeps its elements, if not in the file. */
 export function externalLocation(bytes: Uint8Array, start: number, end: number): ExternalLocation | undefined {
-  const header = onnx.TensorProto.decode(withoutFields(bytes, start, end, PAYLOAD));
-  return header.dataLocation === onnx.TensorProto.DataLocation.EXTERNAL
-    ? locationOf(header.name, header.externalData)
-    : undefined;
+  const { name = "", dataLocation, externalData } = readMessage(TENSOR_HEADER, bytes, wireFields(bytes, start, end));
+  return dataLocation === EXTERNAL ? locationOf(name, externalData) : undefined;
 }

@@ -64,21 +64,10 @@ function nextField(reader: protobuf.Reader, base: number): WireField {
 export const holds = (field: WireField, number: number): boolean =>
   field.number === number && field.wireType === WIRE.bytes;
 
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+export const decodeText = (bytes: Uint8Array): string => utf8.decode(bytes);
 export const textOf = (bytes: Uint8Array, field: WireField): string =>
-  new TextDecoder().decode(bytes.subarray(field.value, field.end));
-
-/** The message's bytes without the fields in `numbers`: a view where it has none of them, else a copy of the rest. */
-export function withoutFields(bytes: Uint8Array, start: number, end: number, numbers: ReadonlySet<number>): Uint8Array {
-  const kept: Uint8Array[] = [];
-  let from = start;
-  for (const field of wireFields(bytes, start, end)) {
-    if (!numbers.has(field.number)) continue;
-    kept.push(bytes.subarray(from, field.start));
-    from = field.end;
-  }
-  kept.push(bytes.subarray(from, end));
-  return kept.length === 1 ? bytes.subarray(start, end) : concatBytes(kept);
-}
+  decodeText(bytes.subarray(field.value, field.end));
 
 /** The same memory as a Uint8Array: slice() of a Node Buffer would not copy. */
 export const plainBytes = (bytes: Uint8Array): Uint8Array =>

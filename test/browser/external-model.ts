@@ -1,5 +1,5 @@
 /** A model's file with its large weights moved to a data file beside it, as exporters write models of 2 GB and more. */
-import { onnx } from "../../src/onnx/schema.ts";
+import { onnx } from "../support/onnx-proto.ts";
 
 /** @returns the model, and the data file that it names `location` */
 export function externalModel(bytes: Uint8Array, location: string): { model: Uint8Array; data: Uint8Array } {

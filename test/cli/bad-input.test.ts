@@ -3,9 +3,9 @@ import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { encodeNpy } from "../../src/cli/npy.ts";
-import { onnx } from "../../src/onnx/schema.ts";
 import { floats, modelBytes, node, valueInfo } from "../onnx/make.ts";
 import { testAdapters } from "../support/gpu.ts";
+import { onnx } from "../support/onnx-proto.ts";
 import {
   CLASSES,
   classifierParts,

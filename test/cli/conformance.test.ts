@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { CaseResult } from "../../src/cli/conformance.ts";
-import { onnx } from "../../src/onnx/schema.ts";
 import { bytesOf, floats, modelBytes, node, TYPE, valueInfo, type ModelParts } from "../onnx/make.ts";
 import { testAdapters } from "../support/gpu.ts";
+import { onnx } from "../support/onnx-proto.ts";
 import { errorOf, jsonOf, temporaryFolder, unbraid, write } from "./support.ts";
 
 type Tensor = Parameters<typeof onnx.TensorProto.encode>[0];

@@ -11,10 +11,10 @@ import { buildGraph } from "../../src/graph/build.ts";
 import type { Graph } from "../../src/graph/graph.ts";
 import { splitLayer } from "../../src/graph/surgery.ts";
 import { decodeModel } from "../../src/onnx/decode.ts";
-import { onnx } from "../../src/onnx/schema.ts";
 import { floats, modelBytes, node, noise, TYPE, valueInfo } from "../onnx/make.ts";
 import { openTestAdapter, testAdapters } from "../support/gpu.ts";
 import { watchAllocations } from "../support/allocations.ts";
+import { onnx } from "../support/onnx-proto.ts";
 import { graphOf, node as graphNode } from "./network.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "unbraid-large-"));

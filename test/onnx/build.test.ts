@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { UnbraidError } from "../../src/errors.ts";
 import { buildGraph, nodeNames } from "../../src/graph/build.ts";
-import { onnx } from "../../src/onnx/schema.ts";
+import { onnx } from "../support/onnx-proto.ts";
 import { attribute, floats, makeModel, node, TYPE, valueInfo } from "./make.ts";
 import type { ModelParts } from "./make.ts";
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { UnbraidError } from "../../src/errors.ts";
 import { decodeModel, externalLocations } from "../../src/onnx/decode.ts";
 import type { ExternalReader } from "../../src/onnx/model.ts";
-import { onnx } from "../../src/onnx/schema.ts";
+import { onnx } from "../support/onnx-proto.ts";
 import { bytesOf, floats, makeModel, modelBytes, node, TYPE, valueInfo } from "./make.ts";
 import type { ModelParts } from "./make.ts";
 

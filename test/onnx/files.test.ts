@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { UnbraidError } from "../../src/errors.ts";
 import { modelDigest, readModelFile, sha256, sha256File, writeFileAtomic } from "../../src/files.ts";
-import { onnx } from "../../src/onnx/schema.ts";
+import { onnx } from "../support/onnx-proto.ts";
 import { bytesOf, modelBytes, node, TYPE, valueInfo } from "./make.ts";
 
 let folder = "";

@@ -8,8 +8,8 @@ import { join } from "node:path";
 import type { onnx as Onnx } from "onnx-proto";
 import { afterAll, expect, it } from "vitest";
 import { externalReader } from "../../src/files.ts";
-import { onnx } from "../../src/onnx/schema.ts";
 import { watchAllocations } from "../support/allocations.ts";
+import { onnx } from "../support/onnx-proto.ts";
 import { attempt } from "./fuzz/attempt.ts";
 import { bytesOf, floats, modelBytes, node, TYPE, valueInfo, type ModelParts } from "./make.ts";
 

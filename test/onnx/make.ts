@@ -2,7 +2,7 @@
 import type { onnx as Onnx } from "onnx-proto";
 import { decodeModel } from "../../src/onnx/decode.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
-import { onnx } from "../../src/onnx/schema.ts";
+import { onnx } from "../support/onnx-proto.ts";
 
 const T = onnx.AttributeProto.AttributeType;
 

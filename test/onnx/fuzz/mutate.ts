@@ -1,7 +1,8 @@
 /** Mutants of ONNX files: of their bytes, and of their structure (valid protobuf, but maybe not valid ONNX). Seeded. */
 import type { onnx as Onnx } from "onnx-proto";
-import { GRAPH, MODEL, onnx, TENSOR } from "../../../src/onnx/schema.ts";
+import { GRAPH, MODEL, TENSOR } from "../../../src/onnx/schema.ts";
 import { wireFields, WIRE } from "../../../src/onnx/wire.ts";
+import { onnx } from "../../support/onnx-proto.ts";
 import type { Random } from "../../support/random.ts";
 import { TYPE } from "../make.ts";
 

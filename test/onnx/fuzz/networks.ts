@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { onnx as Onnx } from "onnx-proto";
-import { onnx } from "../../../src/onnx/schema.ts";
+import { onnx } from "../../support/onnx-proto.ts";
 import { bytesOf, floats, modelBytes, noise, node, TYPE, valueInfo } from "../make.ts";
 
 export interface Network {
