@@ -1,0 +1,106 @@
+/** What the generated convolutions have in common: parameters, bindings, where a pixel is read and written, the end of a sum. */
+export const CONV_WGSL = `override RESIDUAL: bool = false;
+override MASK: bool = false;
+
+struct Params {
+  // Pixels of all images and of one; of a row of the output; fours of one group's input channels.
+  pixels: u32, outPixels: u32, outWidth: u32, fours: u32,
+  // Input: plane and image in vec4, size.
+  inPlane: u32, inImage: u32, height: u32, width: u32,
+  kernelHeight: u32, kernelWidth: u32, strideY: u32, strideX: u32,
+  dilationY: u32, dilationX: u32, padTop: i32, padLeft: i32,
+  // Output in vec4: between columns, rows, planes and images, and before the first.
+  outColumn: u32, outRow: u32, outPlane: u32, outImage: u32,
+  outFirst: u32,
+  // Tiles of one group, and its fours of output channels.
+  tiles: u32, outFours: u32, hasBias: u32,
+  // Independent products one after the other (z): how far apart their inputs, weights and outputs are, in vec4.
+  products: u32, inProduct: u32, weightProduct: u32, outProduct: u32,
+  lowest: f32, highest: f32,
+  // Tiles of outputs that a workgroup computes.
+  each: u32,
+  // 1 / outPixels, 1 / outWidth.
+  perImage: f32, perRow: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+// [image][four][y][x]
+@group(0) @binding(1) var<storage, read> input: array<vec4f>;
+// [product][group][tile][tap][four][output of the tile], zeros beyond the outputs
+@group(0) @binding(2) var<storage, read> weights: array<vec4f>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4f>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4f>;
+@group(0) @binding(5) var<storage, read> mask: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> output: array<vec4f>;
+
+// a / b for b > 0, given 1 / b: integer division is slow on software adapters. Exact where a / b < 2^22: the quotient in
+// float32 is then off by less than one.
+fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {
+  let q = u32(f32(a) * reciprocal);
+  let rest = i32(a - q * b);
+  return select(select(q, q + 1u, rest >= i32(b)), q - 1u, rest < 0);
+}
+
+struct Pixel {
+  // Of the window's first tap, and of the image in the input; of the pixel in the output.
+  y: u32, x: u32, start: u32, end: u32,
+  inside: bool,
+}
+
+fn pixel(index: u32) -> Pixel {
+  let p = min(index, params.pixels - 1u);
+  let image = divide(p, params.outPixels, params.perImage);
+  let rest = p - image * params.outPixels;
+  let oy = divide(rest, params.outWidth, params.perRow);
+  let ox = rest - oy * params.outWidth;
+  return Pixel(
+    oy * params.strideY - u32(params.padTop),
+    ox * params.strideX - u32(params.padLeft),
+    image * params.inImage,
+    params.outFirst + image * params.outImage + oy * params.outRow + ox * params.outColumn,
+    index < params.pixels,
+  );
+}
+
+struct Tap {
+  offset: u32,
+  valid: bool,
+}
+
+// What lies before the image wraps to beyond it.
+fn tap(p: Pixel, ky: u32, kx: u32) -> Tap {
+  let y = p.y + ky * params.dilationY;
+  let x = p.x + kx * params.dilationX;
+  let valid = (y < params.height) & (x < params.width);
+  return Tap(p.start + select(0u, y * params.width + x, valid), valid);
+}
+
+fn biasOf(at: u32) -> vec4f {
+  return select(vec4f(), bias[at], params.hasBias != 0u);
+}
+
+fn load(offset: u32, valid: bool) -> vec4f {
+  return select(vec4f(), input[offset], valid);
+}
+
+fn finish(at: u32, sum: vec4f) {
+  var v = sum;
+  if (RESIDUAL) {
+    v += residual[at];
+  }
+  // NaN passes.
+  v = select(v, vec4f(params.lowest), v < vec4f(params.lowest));
+  v = select(v, vec4f(params.highest), v > vec4f(params.highest));
+  if (MASK) {
+    v = select(v, vec4f(), mask[at] <= vec4f());
+  }
+  output[at] = v;
+}
+`;
+
+/** Text for each of 0 to n - 1, joined. */
+export const repeat = (n: number, f: (i: number) => string): string =>
+  Array.from({ length: n }, (_, i) => f(i)).join("");
+
+/** Text for each of 0 to n - 1, joined. */
+export const repeat = (n: number, f: (i: number) => string): string => Array.from({ length: n }, (_, i) => f(i)).join("");
