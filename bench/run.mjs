@@ -1,11 +1,14 @@
-// Forward and gradient of the demo network on the adapter at hand, beside onnxruntime on the processor: `npm run bench`.
-// Nothing is timed before its logits have been held against onnxruntime's in this very run.
+// Kernels (kernels.mjs), then forward and gradient of the demo network on the adapter at hand, beside onnxruntime on the
+// processor: `npm run bench`. Nothing is timed before its logits have been held against onnxruntime's in this very run.
+// What alternates, has intervals and more peers is `unbraid bench`, which runs last.
 // BATCHES=1,8 and ADAPTER=lavapipe choose; --save FILE keeps the figures as JSON.
+import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import benny from "benny";
 import * as ort from "onnxruntime-node";
+import { kernels } from "./kernels.mjs";
 import { buildGraph, Gpu, openAdapter, readModelFile, Session } from "../dist/node.js";
 
 const { values } = parseArgs({ options: { save: { type: "string" } } });
@@ -14,7 +17,9 @@ const adapter = await openAdapter({ name: process.env.ADAPTER, log: console.erro
 const gpu = await Gpu.open(adapter.adapter);
 const session = new Session(gpu, buildGraph(readModelFile(model)));
 const peer = await ort.InferenceSession.create(model);
-const figures = { adapter: adapter.name, date: new Date().toISOString(), suites: [] };
+const figures = { adapter: adapter.name, date: new Date().toISOString(), suites: [], kernels: [] };
+figures.kernels = await kernels(gpu);
+console.table(figures.kernels);
 
 for (const batch of (process.env.BATCHES ?? "1,8").split(",").map(Number)) {
   const shape = [batch, 3, 64, 64];
@@ -65,3 +70,7 @@ if (values.save !== undefined) writeFileSync(values.save, `${JSON.stringify(figu
 session[Symbol.dispose]();
 gpu[Symbol.dispose]();
 adapter.close();
+
+const bin = fileURLToPath(new URL("../bin/unbraid.mjs", import.meta.url));
+const argv = [bin, "bench", "--batch", process.env.BATCHES ?? "1,8", "--adapter", adapter.name];
+process.exitCode = spawnSync(process.execPath, argv, { stdio: "inherit" }).status ?? 1;

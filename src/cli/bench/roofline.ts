@@ -78,6 +78,13 @@ function* ticks([low, high]: readonly [number, number]): Generator<number> {
   for (let k = low; k <= high; k++) yield 10 ** k;
 }
 
+/** Text along the line between two points, above it. */
+function slopeLabel(text: string, [x0, y0]: readonly [number, number], [x1, y1]: readonly [number, number]): string {
+  const [x, y] = [x0 + 0.3 * (x1 - x0), y0 + 0.3 * (y1 - y0)];
+  const degrees = (Math.atan2(y1 - y0, x1 - x0) * 180) / Math.PI;
+  return `<text class="small" transform="translate(${n(x)} ${n(y)}) rotate(${n(degrees)})" y="-6">${text}</text>`;
+}
+
 const label = (x: number): string => String(Number(x.toPrecision(3)));
 
 /** Area of a mark by the layer's share of the time. */
@@ -129,7 +136,7 @@ export function roofline(title: string, layers: readonly LayerTime[], { gflops, 
     ...grid,
     roof,
     `<text class="small" text-anchor="end" x="${width - right - 4}" y="${n(y(peak) - 6)}">${label(peak)} GFLOP/s, measured</text>`,
-    `<text class="small" x="${n(x(start) + 8)}" y="${n(y(start * bandwidth) - 24)}">${label(bandwidth)} GB/s</text>`,
+    slopeLabel(`${label(bandwidth)} GB/s, measured`, [x(start), y(start * bandwidth)], [x(ridge), y(peak)]),
     ...marks,
     ...legend,
     `<text class="small" x="${width - right + 14}" y="${below}">area: share of time</text>`,

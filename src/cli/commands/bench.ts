@@ -47,6 +47,7 @@ export const bench: Command = {
 };
 
 const DEMO = fileURLToPath(new URL("../../../models/demo.onnx", import.meta.url));
+/** After each network that is timed. */
 const PROBES = 2;
 
 /** @param given peers to compare with; those of this machine unless a test gives others */
@@ -70,15 +71,16 @@ export async function runBench(context: Context, given?: readonly Peer[]): Promi
   using device = await context.openDevice();
   const { name, kind, software } = device.adapter;
   const probes = new CeilingProbes(device.gpu, software);
-  await probes.probe(PROBES);
+  await probes.probe(1);
   const options = { peers, rounds, starts, side, layers: args.flag("layers"), gradient: args.flag("gradient") };
   const found: NetworkResult[] = [];
   for (const model of opened)
     for (const batch of batches) {
       signal.throwIfAborted();
       const adapter: NetworkOptions["adapter"] = { name, kind };
-      found.push(await benchNetwork(context, model, { ...options, batch, adapter }));
-      await probes.probe(1);
+      const result = await benchNetwork(context, model, { ...options, batch, adapter });
+      found.push(result);
+      if (result.validated.length > 0) await probes.probe(PROBES);
     }
   device.gpu.check();
   const validated = found.some((n) => n.validated.length > 0);
