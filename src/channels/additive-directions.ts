@@ -4,7 +4,7 @@
  * order of the concepts only reorders them, bit for bit where there are two.
  */
 import { addTo, dot, form, plus, scaled, solveRegularised, times, type Vector } from "./linear-algebra.ts";
-import type { GroupMoments } from "./moments.ts";
+import type { ConceptMoments } from "./moment-matrices.ts";
 
 /** S = 0.7 (second moment of the other filters, trace D) + 0.3 I. */
 const PRIOR = 0.7;
@@ -17,7 +17,7 @@ export class UnitFilters {
   readonly rows: readonly (Vector | undefined)[];
 
   /** @param rows [C/groups][D] the weights of the group's channels, in order */
-  constructor(moments: GroupMoments, rows: readonly ArrayLike<number>[]) {
+  constructor(moments: ConceptMoments, rows: readonly ArrayLike<number>[]) {
     this.rows = rows.map((row) => {
       const w = Float64Array.from(row);
       const power = form(w, moments.patches, w);
@@ -36,7 +36,7 @@ export const sumOver = <T>(items: readonly T[], of: (item: T) => number): number
   items.reduce((s, item) => s + of(item), 0);
 
 /** S x: what the other filters of the group, each at unit response, say of where weights are large. */
-export function filterPrior(moments: GroupMoments, filters: UnitFilters, exclude: readonly number[]): TimesVector {
+export function filterPrior(moments: ConceptMoments, filters: UnitFilters, exclude: readonly number[]): TimesVector {
   const units = filters.rows.flatMap((u, c) => (u === undefined || exclude.includes(c) ? [] : [u]));
   const trace = sumOver(units, (u) => dot(u, u));
   if (!(trace > 0)) return (x) => x;
@@ -56,7 +56,7 @@ function regularised(prior: TimesVector, w: Vector, lambda: number): TimesVector
 
 /** e_L: for each concept the regression of its part on +1 for its class, -1/(K-1) for the others', 0 for all others. */
 export function overAllImages(
-  moments: GroupMoments,
+  moments: ConceptMoments,
   w: Vector,
   classes: readonly number[],
   prior: TimesVector,
@@ -70,7 +70,7 @@ export function overAllImages(
       matrix = plus(matrix, (2 * beta) / K, moments.aboutMean(t, kappa));
   const q = regularised(prior, w, lambda);
   const deviations = classes.map((t) =>
-    scaled((moments.imagesOf[t] ?? 0) / moments.images, plus(moments.classMeans[t] ?? w, -1, moments.mean)),
+    scaled(moments.countOf(t) / moments.images, plus(moments.meanOf(t), -1, moments.mean)),
   );
   return solve(q, matrix, contrasts(deviations));
 }
@@ -80,7 +80,7 @@ export function overAllImages(
  * @param lambdas strengths of the prior @returns for each
  */
 export function overConcepts(
-  moments: GroupMoments,
+  moments: ConceptMoments,
   w: Vector,
   classes: readonly number[],
   prior: TimesVector,
@@ -117,14 +117,14 @@ function solve(q: TimesVector, matrix: Float64Array, targets: readonly Vector[])
 }
 
 /** e_s: the symmetric rule's parts at rho = 1, an input of several parts divided between them, less w/K. */
-export function bySets(moments: GroupMoments, w: Vector, classes: readonly number[], taps: number): Vector[] {
+export function bySets(moments: ConceptMoments, w: Vector, classes: readonly number[], taps: number): Vector[] {
   const K = classes.length;
   const parts = classes.map(() => w.map((v) => -v / K));
   for (let from = 0; from < w.length; from += taps) {
     const relevance = classes.map((t) => {
-      const m = moments.classMeans[t];
+      const m = moments.meanOf(t);
       let sum = 0;
-      for (let i = from; i < from + taps; i++) sum += (w[i] ?? 0) * (m?.[i] ?? 0);
+      for (let i = from; i < from + taps; i++) sum += (w[i] ?? 0) * (m[i] ?? 0);
       return sum;
     });
     const highest = Math.max(...relevance);

@@ -3,21 +3,19 @@
  * images for the guards on the rest, and the parts that are written, of all.
  */
 import { must, UnbraidError } from "../errors.ts";
-import type { ConvLayer } from "../graph/conv-layers.ts";
 import type { SourceSets } from "../graph/membership.ts";
 import { weightsOf } from "../relevance/arv.ts";
 import { tapsOf } from "../relevance/study.ts";
 import { additiveSplit, UnitFilters, type AdditiveRequest, type AdditiveSplit } from "./additive.ts";
-import { conceptName, type SplitTarget } from "./concepts.ts";
-import { evidenceParts } from "./evidence.ts";
+import { conceptName, targetConcepts, type Concept } from "./concepts.ts";
 import { guardsOf, SPLIT_FILTERS, Standings } from "./guards.ts";
 import { scoreOf } from "./hard-splits.ts";
-import { MomentSums, patchSize, type GroupMoments } from "./moments.ts";
-import { positionsOf, type MomentPass } from "./moments-pass.ts";
+import { patchSize, type GroupMoments } from "./moments.ts";
 import { fullRow, respond } from "./part-responses.ts";
 import { Random } from "./random.ts";
 import { tune, tunedSplit } from "./tuned.ts";
 import { stageOf, type PlannedSplit, type SecondPassSource, type SplitPlanning } from "./planning.ts";
+import { weightEvidence, type WeightEvidence } from "./weight-evidence.ts";
 
 /** g unless given: METHOD.md B finds the least error in the last block there, and at 0.5 inside the network. */
 export const DEFAULT_SCALE = 0.75;
@@ -63,53 +61,51 @@ export async function planByWeights(
   const kept = rule === "tuned" ? withOthers(study, second, groups.length, concerned) : concerned;
   const { layer: conv, open } = must(second.moments, "a way to run moments");
   using pass = await open(groups);
-  const sums = await momentsOf(p, second, { conv, pass, groups, kept, concerned }, stageOf(p, 0, 2));
+  const evidence = await weightEvidence(p, second, { conv, pass, groups, groupOf, kept }, stageOf(p, 0, 2));
 
   // Fitted once, without the held-out images.
-  const splitters = new Map(groups.map((group) => [group, splitter(p, rule, scale, group, sums.moments)]));
-  const splitterOf = (channel: number): Splitter => must(splitters.get(groupOf(channel)), "splitter");
-  const first = splitsOf(p, splitterOf, sums.moments, groupOf);
+  const splitters = new Map(groups.map((group) => [group, splitter(p, rule, scale, group, evidence.groups())]));
+  const split = splitBy(p, evidence, (channel) => must(splitters.get(groupOf(channel)), "splitter"), groupOf);
   const standings = new Standings(study);
-  const filterK = targets.map((t) =>
-    kOfFilters(p, t, splitterOf(t.channel), must(sums.moments.get(groupOf(t.channel)), "moments"), standings),
-  );
-  const means = new Map<number, { readonly sums: Float64Array; images: number }>();
-  const jobs = targets.map(({ channel, classes }, i) => {
+  const first = await split(standings);
+  const means = new Map<Concept, { readonly sums: Float64Array; images: number }>();
+  const jobs = targets.map((target, i) => {
+    const { channel } = target;
     const sign = layer.sign[channel] ?? 1;
     const rows = [...must(first[i], "split").parts, weightsOf(layer, channel)];
-    return { concepts: classes, rows: rows.map((row) => fullRow(layer, channel, row, sign)) };
+    return { concepts: targetConcepts(target), rows: rows.map((row) => fullRow(layer, channel, row, sign)) };
   });
-  const reportOf = (t: number): readonly number[] => sums.parts(t).report;
   const found = await respond(
     { ...second, study, signal: p.signal },
     jobs,
     {
-      positions: (c) => reportOf(Number(c)),
+      positions: (c) => evidence.report(c),
       onTapSums: (c, tapSums, n) => {
         const size = tapSums.length / n;
-        const there = means.get(Number(c)) ?? { sums: new Float64Array(size), images: 0 };
-        means.set(Number(c), there);
+        const there = means.get(c) ?? { sums: new Float64Array(size), images: 0 };
+        means.set(c, there);
         tapSums.forEach((v, j) => (there.sums[j % size] = (there.sums[j % size] ?? 0) + v));
         there.images += n;
       },
     },
     stageOf(p, 1, 2),
   );
-  await sums.addReports();
-  const final = splitsOf(p, splitterOf, sums.all(), groupOf);
+  await evidence.addReports();
+  const final = await split();
   return targets.map((target, i): PlannedSplit => {
-    const { classes, channel } = target;
+    const { channel } = target;
+    const concepts = targetConcepts(target);
     const responses = must(found[i], "responses");
     const guards = guardsOf(standings, {
       channel,
-      concepts: classes.map((t) => conceptName(study, t)),
+      concepts: concepts.map((c) => conceptName(study, c)),
       responses,
-      means: classes.map((t) => {
-        const { sums: total, images } = must(means.get(t), "held-out images");
+      means: concepts.map((c) => {
+        const { sums: total, images } = must(means.get(c), "held-out images");
         return total.map((s) => s / images);
       }),
       k: must(first[i], "split").k,
-      filterK: filterK[i] ?? [],
+      filterK: must(first[i], "split").filterK,
     });
     const { parts } = must(final[i], "split");
     return {
@@ -119,60 +115,6 @@ export async function planByWeights(
       ...{ heldOut: { score: scoreOf(responses), images: guards.images }, guards },
     };
   });
-}
-
-interface Moments {
-  /** By group, without the concepts' held-out images. */
-  readonly moments: ReadonlyMap<number, GroupMoments>;
-  parts(t: number): ReturnType<typeof evidenceParts>;
-  /** Adds the held-out images: `moments` must not be used any more. */
-  addReports(): Promise<void>;
-  all(): ReadonlyMap<number, GroupMoments>;
-}
-
-async function momentsOf(
-  p: SplitPlanning,
-  second: SecondPassSource,
-  by: {
-    readonly conv: ConvLayer;
-    readonly pass: MomentPass;
-    readonly groups: readonly number[];
-    /** Classes whose second moments are kept, and of them those that splits are between. */
-    readonly kept: readonly number[];
-    readonly concerned: readonly number[];
-  },
-  stage: (share: number) => void,
-): Promise<Moments> {
-  const { study, signal } = p;
-  const { images } = second;
-  const { layer, classes } = study.meta;
-  const { conv, pass, groups, kept, concerned } = by;
-  const folds = second.studyImages === true && study.meta.folds >= 3 ? study.meta.folds : undefined;
-  const parts = new Map(concerned.map((t) => [t, evidenceParts(images.count(t), folds)]));
-  for (const [t, { arv, report }] of parts)
-    if (arv.length === 0 || report.length === 0) throw tooFew(study, t, images.count(t));
-  const sums = new MomentSums({ layer, positions: positionsOf(conv), classes: classes.length, groups, kept });
-  const byGroup = (): ReadonlyMap<number, GroupMoments> => new Map(groups.map((g) => [g, sums.group(g)]));
-  const add = async (t: number, positions: readonly number[] | undefined): Promise<void> => {
-    for await (const batch of images.batches(t, positions)) {
-      signal?.throwIfAborted();
-      sums.add(t, await pass.run(batch.tensor, batch.labels.length), batch.items);
-    }
-  };
-  for (const t of classes.keys()) {
-    stage(t / classes.length);
-    const own = parts.get(t);
-    if (images.count(t) > 0)
-      await add(t, own === undefined ? undefined : [...own.arv, ...own.choose].sort((a, b) => a - b));
-  }
-  return {
-    moments: byGroup(),
-    parts: (t) => must(parts.get(t), "a class that is split"),
-    async addReports() {
-      for (const [t, { report }] of parts) await add(t, report);
-    },
-    all: byGroup,
-  };
 }
 
 /** The concerned classes, and as many others as fit: plants are of the classes whose moments are kept. */
@@ -217,27 +159,44 @@ function splitter(
   return (request) => tunedSplit(request, tuning.coefficients(request.exclude), undefined, scale);
 }
 
-function splitsOf(
-  { study, targets }: SplitPlanning,
-  splitterOf: (channel: number) => Splitter,
-  moments: ReadonlyMap<number, GroupMoments>,
-  groupOf: (channel: number) => number,
-): ReturnType<Splitter>[] {
-  const { layer } = study.meta;
-  const filters = new Map([...moments].map(([group, m]) => [group, groupFilters(study, group, m)]));
-  return targets.map(({ channel, classes }) => {
-    const group = groupOf(channel);
-    return splitterOf(channel)({
-      moments: must(moments.get(group), "moments"),
-      weights: weightsOf(layer, channel),
-      sign: layer.sign[channel] ?? 1,
-      filters: must(filters.get(group), "filters"),
-      exclude: [channel - (group * layer.outChannels) / layer.groups],
-      classes,
-      taps: tapsOf(layer),
-    });
-  });
+interface FoundSplit extends ReturnType<Splitter> {
+  /** k of random filters that are split between the same concepts. */
+  readonly filterK: readonly number[];
 }
+
+/** Splits every target by what the evidence says at the time. @returns a function of where random filters come from, if any are wanted */
+function splitBy(
+  { study, targets, signal }: SplitPlanning,
+  evidence: WeightEvidence,
+  splitterOf: (channel: number) => Splitter,
+  groupOf: (channel: number) => number,
+): (standings?: Standings) => Promise<FoundSplit[]> {
+  const { layer } = study.meta;
+  return async (standings) => {
+    const filters = new Map([...evidence.groups()].map(([group, m]) => [group, groupFilters(study, group, m)]));
+    const found: FoundSplit[] = [];
+    for (const target of targets) {
+      signal?.throwIfAborted();
+      const { channel } = target;
+      const group = groupOf(channel);
+      const { moments, concepts } = await evidence.of(target);
+      const split = splitterOf(channel);
+      const common = { moments, filters: must(filters.get(group), "filters"), classes: concepts, taps: tapsOf(layer) };
+      const { parts, k } = split({
+        ...common,
+        weights: weightsOf(layer, channel),
+        sign: layer.sign[channel] ?? 1,
+        exclude: [channel - (group * layer.outChannels) / layer.groups],
+      });
+      const rows = standings?.filters(channel).slice(0, filterCount(layer)) ?? [];
+      found.push({ parts, k, filterK: rows.map((weights) => split({ ...common, weights, sign: 1, exclude: [] }).k) });
+    }
+    return found;
+  };
+}
+
+const filterCount = (layer: SplitPlanning["study"]["meta"]["layer"]): number =>
+  Math.max(LEAST_FILTERS, Math.min(SPLIT_FILTERS, Math.floor(FILTER_WORK / patchSize(layer) ** 2)));
 
 function groupFilters(study: SplitPlanning["study"], group: number, moments: GroupMoments): UnitFilters {
   const { layer } = study.meta;
@@ -246,24 +205,6 @@ function groupFilters(study: SplitPlanning["study"], group: number, moments: Gro
     moments,
     Array.from({ length: perGroup }, (_, k) => weightsOf(layer, group * perGroup + k)),
   );
-}
-
-/** k of random filters that are split between the same classes. */
-function kOfFilters(
-  { study }: SplitPlanning,
-  { channel, classes }: SplitTarget,
-  split: Splitter,
-  moments: GroupMoments,
-  standings: Standings,
-): number[] {
-  const { layer } = study.meta;
-  const group = Math.floor(channel / (layer.outChannels / layer.groups));
-  const filters = groupFilters(study, group, moments);
-  const count = Math.max(LEAST_FILTERS, Math.min(SPLIT_FILTERS, Math.floor(FILTER_WORK / patchSize(layer) ** 2)));
-  return standings
-    .filters(channel)
-    .slice(0, count)
-    .map((weights) => split({ moments, weights, sign: 1, filters, exclude: [], classes, taps: tapsOf(layer) }).k);
 }
 
 /** For each input the part that holds more of its weights (the sum of their magnitudes), all where that is a tie. */
@@ -276,11 +217,3 @@ function shares(parts: readonly Float64Array[], taps: number): SourceSets {
     return winners.length === 1 ? 1 << (winners[0] ?? 0) : 2 ** parts.length - 1;
   });
 }
-
-const tooFew = (study: SplitPlanning["study"], t: number, n: number): UnbraidError =>
-  new UnbraidError(
-    "input",
-    "RHO_IMAGES",
-    `"${conceptName(study, t)}" has ${n} image${n === 1 ? "" : "s"}, too few to hold some out.`,
-    "Give more images of it.",
-  );

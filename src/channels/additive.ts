@@ -5,7 +5,7 @@
 import { invariant, UnbraidError } from "../errors.ts";
 import { bySets, filterPrior, overAllImages, overConcepts, sumOver, type UnitFilters } from "./additive-directions.ts";
 import { addTo, form, scaled, type Vector } from "./linear-algebra.ts";
-import type { GroupMoments } from "./moments.ts";
+import type { ConceptMoments } from "./moment-matrices.ts";
 
 export { UnitFilters } from "./additive-directions.ts";
 
@@ -27,8 +27,8 @@ export interface AdditiveOptions {
 }
 
 export interface AdditiveRequest {
-  /** Of the channel's group, with second moments of the concepts' classes. */
-  readonly moments: GroupMoments;
+  /** Of the channel's group, with second moments of the concepts. */
+  readonly moments: ConceptMoments;
   /** [D] the channel's weights as the file has them. */
   readonly weights: ArrayLike<number>;
   /** -1 where larger outputs of the layer mean less active (METHOD.md B, "Folded BatchNorm"). */
@@ -37,7 +37,7 @@ export interface AdditiveRequest {
   readonly filters: UnitFilters;
   /** Which of them say nothing of the channel: itself. */
   readonly exclude: readonly number[];
-  /** A class for each concept, two or more. */
+  /** Which concepts, two or more, as `moments` numbers them: classes, or clusters. */
   readonly classes: readonly number[];
   /** Taps of the kernel: D is input channels times taps. */
   readonly taps: number;
@@ -107,7 +107,7 @@ export function splitAlong(request: AdditiveRequest, { directions, iterations }:
   for (const v of mixed) addTo(v, -1 / classes.length, left);
   const matrix = options.over === "images" ? moments.imageMeans : moments.patches;
   const spread = sumOver(mixed, (v) => form(v, matrix, v));
-  if (!(spread > 0)) throw constant("The difference between the classes", classes);
+  if (!(spread > 0)) throw constant("The difference between the concepts", request);
   // Parts w/K + k e_k are uncorrelated on the whole where Var(w) = sum_k Var(w/K + k e_k), and the e_k add up to 0.
   const k = Math.sqrt((form(unit, matrix, unit) * (1 - 1 / classes.length)) / spread);
   const factor = sign * options.g * k * Math.sqrt(power);
@@ -127,18 +127,20 @@ function sumOf(vectors: readonly Vector[]): Vector {
 }
 
 /** The channel in the layer's orientation, and at unit response. */
-function unitOf({ moments, weights, sign, classes }: AdditiveRequest) {
+function unitOf(request: AdditiveRequest) {
+  const { moments, weights, sign, classes } = request;
   const w = Float64Array.from(weights, (v) => v * sign);
   invariant(w.length === moments.size && classes.length >= 2, `${classes.length} concepts, ${w.length} weights`);
   const power = form(w, moments.patches, w);
-  if (!(power > 0)) throw constant("The channel's response", classes);
+  if (!(power > 0)) throw constant("The channel's response", request);
   return { w, power, unit: scaled(1 / Math.sqrt(power), w) };
 }
 
-const constant = (what: string, classes: readonly number[]): UnbraidError =>
+/** That nothing can be divided. */
+export const constant = (what: string, { moments, classes }: AdditiveRequest): UnbraidError =>
   new UnbraidError(
     "input",
     "SPLIT_CONSTANT",
-    `${what} does not vary over the images (classes ${classes.join(", ")}), so there is nothing to divide.`,
-    "Choose another channel or other classes, or give more images.",
+    `${what} does not vary over the images (${classes.map((t) => moments.nameOf(t)).join(", ")}), so there is nothing to divide.`,
+    "Choose another channel or other concepts, or give more images.",
   );

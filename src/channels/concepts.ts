@@ -31,6 +31,8 @@ export const conceptName = (study: Study, concept: Concept): string =>
 export interface ClassImages {
   /** How many there are. */
   count(concept: Concept): number;
+  /** Paths below the folder of images, by position. */
+  paths(concept: Concept): readonly string[];
   /** Those at these positions among the concept's images (all unless told), in batches. */
   batches(concept: Concept, positions?: readonly number[]): AsyncIterable<ImageBatch>;
 }

@@ -3,9 +3,20 @@
  * weight a value) and the mean patches of images. METHOD.md B, "Beyond partitions", builds the additive split from them.
  * Sums are float64 across batches; nothing grows with the number of images.
  */
-import { invariant, UnbraidError } from "../errors.ts";
+import { invariant, must, UnbraidError } from "../errors.ts";
 import { tapsOf, type StudyLayer } from "../relevance/study.ts";
+import type { ClusterSums } from "./cluster-moments.ts";
 import { addTo, type Vector } from "./linear-algebra.ts";
+import {
+  aboutMean,
+  KeptMatrices,
+  momentMatrix,
+  noMoments,
+  withinMean,
+  type ConceptMoments,
+  type SecondSums,
+  type Summed,
+} from "./moment-matrices.ts";
 
 /** What a batch of images of one class adds. */
 export interface MomentBatch {
@@ -35,12 +46,6 @@ export interface MomentOptions {
   readonly memory?: number;
 }
 
-/** Sums of outer products over patches and over images: upper triangles of [D, D]. */
-interface Second {
-  readonly patches: Float64Array;
-  readonly images: Float64Array;
-}
-
 /** D: the weights of one channel. */
 export const patchSize = (layer: StudyLayer): number => (layer.inChannels / layer.groups) * tapsOf(layer);
 
@@ -50,17 +55,14 @@ export function momentBytes({ layer, groups, kept, classes }: MomentOptions): nu
   return 8 * (groups?.length ?? layer.groups) * (2 * (1 + kept.length) * size * size + classes * size);
 }
 
-/** What matrices made of the sums may take while they wait to be asked for again. */
-const KEPT_BYTES = 2 ** 28;
-
 export class MomentSums {
   readonly options: MomentOptions;
   readonly groups: readonly number[];
   /** [T] */
   readonly images: Uint32Array;
   readonly #first: readonly (readonly Float64Array[])[];
-  readonly #all: readonly Second[];
-  readonly #byClass: ReadonlyMap<number, readonly Second[]>;
+  readonly #all: readonly SecondSums[];
+  readonly #byClass: ReadonlyMap<number, readonly SecondSums[]>;
 
   /** @throws UnbraidError MOMENTS_MEMORY where they would take more than `memory` bytes */
   constructor(options: MomentOptions) {
@@ -70,7 +72,10 @@ export class MomentSums {
     this.options = options;
     this.groups = options.groups ?? Array.from({ length: layer.groups }, (_, g) => g);
     this.images = new Uint32Array(classes);
-    const second = (): Second => ({ patches: new Float64Array(size * size), images: new Float64Array(size * size) });
+    const second = (): SecondSums => ({
+      patches: new Float64Array(size * size),
+      images: new Float64Array(size * size),
+    });
     this.#first = this.groups.map(() => Array.from({ length: classes }, () => new Float64Array(size)));
     this.#all = this.groups.map(second);
     this.#byClass = new Map(kept.map((t) => [t, this.groups.map(second)]));
@@ -99,12 +104,20 @@ export class MomentSums {
     });
   }
 
+  /** Of a group, what was summed over the images of a kept class: of clusters, which are summed as if they were classes. */
+  cluster(group: number, t: number, name: string): ClusterSums {
+    const k = this.groups.indexOf(group);
+    const [first, second] = [this.#first[k]?.[t], this.#byClass.get(t)?.[k]];
+    invariant(first !== undefined && second !== undefined, `sums of cluster ${t}, group ${group}`);
+    return { name, first, second, images: this.images[t] ?? 0, positions: this.options.positions };
+  }
+
   /** The moments of a group, of all that was added. @throws UnbraidError NOT_FINITE, MOMENTS_IMAGES */
   group(group: number): GroupMoments {
     const k = this.groups.indexOf(group);
     const [first, all] = [this.#first[k], this.#all[k]];
     invariant(first !== undefined && all !== undefined, `moments of group ${group}`);
-    const byClass = new Map<number, Second>();
+    const byClass = new Map<number, SecondSums>();
     for (const [t, sums] of this.#byClass) {
       const second = sums[k];
       if (second !== undefined) byClass.set(t, second);
@@ -114,33 +127,27 @@ export class MomentSums {
 }
 
 /** Moments of the patches of one group of channels. Every position and every image weighs the same. */
-export class GroupMoments {
-  /** D */
+export class GroupMoments implements ConceptMoments {
   readonly size: number;
   readonly images: number;
   /** [T] */
   readonly imagesOf: Uint32Array;
-  /** [D] the mean patch. */
   readonly mean: Vector;
   /** [T][D] mean patch of each class; zeros where it has no image. */
   readonly classMeans: readonly Vector[];
-  /** [D] mean of the classes' mean patches. */
   readonly meanOfClasses: Vector;
-  /** R: [D, D] covariance of patches. */
   readonly patches: Float64Array;
-  /** V: [D, D] covariance of the images' mean patches. */
   readonly imageMeans: Float64Array;
   readonly #positions: number;
-  readonly #byClass: ReadonlyMap<number, Second>;
-  /** Matrices that were asked for last: splits between the same classes ask again. */
-  readonly #kept = new Map<string, Float64Array>();
+  readonly #byClass: ReadonlyMap<number, SecondSums>;
+  readonly #kept = new KeptMatrices();
 
   constructor(
     { positions, layer }: MomentOptions,
     imagesOf: Uint32Array,
     first: readonly Float64Array[],
-    all: Second,
-    byClass: ReadonlyMap<number, Second>,
+    second: SecondSums,
+    byClass: ReadonlyMap<number, SecondSums>,
   ) {
     this.size = patchSize(layer);
     this.imagesOf = imagesOf.slice();
@@ -155,8 +162,9 @@ export class GroupMoments {
     const seen = this.classMeans.filter((_, t) => (imagesOf[t] ?? 0) > 0);
     this.meanOfClasses = new Float64Array(this.size);
     for (const m of seen) addTo(this.meanOfClasses, 1 / seen.length, m);
-    this.patches = this.#matrix(all, this.images, 1, 0, [[-1, this.mean, this.mean]]);
-    this.imageMeans = this.#matrix(all, this.images, 0, 1, [[-1, this.mean, this.mean]]);
+    const all = { second, images: this.images, positions };
+    this.patches = momentMatrix(this.size, all, 1, 0, [[-1, this.mean, this.mean]]);
+    this.imageMeans = momentMatrix(this.size, all, 0, 1, [[-1, this.mean, this.mean]]);
     if (!this.patches.every(Number.isFinite)) throw notFinite(`The second moments of layer ${layer.name}'s input`);
   }
 
@@ -164,91 +172,39 @@ export class GroupMoments {
     return this.#byClass.has(t) && (this.imagesOf[t] ?? 0) > 0;
   }
 
-  /**
-   * [D, D] C_t + kappa V_t: second moments of a class's patches and mean patches about the mean over all images;
-   * not to be changed.
-   * @throws UnbraidError MOMENTS_CLASS
-   */
+  nameOf(t: number): string {
+    return `class ${t}`;
+  }
+
+  countOf(t: number): number {
+    return this.imagesOf[t] ?? 0;
+  }
+
+  meanOf(t: number): Vector {
+    return must(this.classMeans[t], "class");
+  }
+
+  /** @throws UnbraidError MOMENTS_CLASS */
   aboutMean(t: number, kappa: number): Float64Array {
-    return this.#keep(`about ${t} ${kappa}`, () => {
-      const [second, images] = this.#ofClass(t);
-      const [m, g] = [this.classMeans[t] ?? this.mean, this.mean];
-      const times = 1 + kappa;
-      return this.#matrix(second, images, 1, kappa, [
-        [-times, m, g],
-        [-times, g, m],
-        [times, g, g],
-      ]);
-    });
+    return this.#kept.get(`about ${t} ${kappa}`, () => aboutMean(this.#of(t), this.meanOf(t), this.mean, kappa));
   }
 
-  /** [D, D] R + kappa V; not to be changed. */
   pooled(kappa: number): Float64Array {
-    return this.#keep(`pooled ${kappa}`, () => this.patches.map((r, i) => r + kappa * (this.imageMeans[i] ?? 0)));
+    return this.#kept.get(`pooled ${kappa}`, () => this.patches.map((r, i) => r + kappa * (this.imageMeans[i] ?? 0)));
   }
 
-  /**
-   * [D, D] covariance of a class's patches about the class's own mean, and `means` d d^T of how far that is from the mean of the
-   * classes' means; not to be changed.
-   * @throws UnbraidError MOMENTS_CLASS
-   */
+  /** @throws UnbraidError MOMENTS_CLASS */
   withinClass(t: number, means = 0): Float64Array {
-    return this.#keep(`within ${t} ${means}`, () => {
-      const [second, images] = this.#ofClass(t);
-      const m = this.classMeans[t] ?? this.mean;
-      const d = m.map((x, i) => x - (this.meanOfClasses[i] ?? 0));
-      return this.#matrix(second, images, 1, 0, [
-        [-1, m, m],
-        [means, d, d],
-      ]);
-    });
-  }
-
-  #keep(key: string, make: () => Float64Array): Float64Array {
-    const matrix = this.#kept.get(key) ?? make();
-    this.#kept.delete(key);
-    this.#kept.set(key, matrix);
-    const room = Math.max(2, Math.floor(KEPT_BYTES / matrix.byteLength));
-    for (const old of this.#kept.keys()) {
-      if (this.#kept.size <= room) break;
-      this.#kept.delete(old);
-    }
-    return matrix;
-  }
-
-  #ofClass(t: number): readonly [Second, number] {
-    const second = this.#byClass.get(t);
-    const images = this.imagesOf[t] ?? 0;
-    if (second !== undefined && images > 0) return [second, images];
-    throw new UnbraidError(
-      "input",
-      "MOMENTS_CLASS",
-      `There are no moments of class ${t}: ${second === undefined ? "they were not asked for" : "it has no image"}.`,
-      "Give images of every class that the split is between.",
+    return this.#kept.get(`within ${t} ${means}`, () =>
+      withinMean(this.#of(t), this.meanOf(t), this.meanOfClasses, means),
     );
   }
 
-  /** patchFactor E[x x^T] + imageFactor E[xbar xbar^T] + sum of factor a b^T, which together must be symmetric. */
-  #matrix(
-    { patches, images }: Second,
-    count: number,
-    patchFactor: number,
-    imageFactor: number,
-    outer: readonly (readonly [number, Vector, Vector])[],
-  ): Float64Array {
-    const { size } = this;
-    const p = patchFactor / (count * this.#positions);
-    const q = imageFactor / (count * this.#positions ** 2);
-    const matrix = new Float64Array(size * size);
-    for (let i = 0; i < size; i++)
-      for (let j = i; j < size; j++) {
-        const at = i * size + j;
-        let value = p * (patches[at] ?? 0) + q * (images[at] ?? 0);
-        for (const [factor, a, b] of outer) value += factor * ((a[i] ?? 0) * (b[j] ?? 0));
-        matrix[at] = value;
-        matrix[j * size + i] = value;
-      }
-    return matrix;
+  #of(t: number): Summed {
+    const second = this.#byClass.get(t);
+    const images = this.countOf(t);
+    if (second !== undefined && images > 0) return { second, images, positions: this.#positions };
+    throw noMoments(this.nameOf(t), second === undefined ? "they were not asked for" : "it has no image");
   }
 }
 

@@ -65,6 +65,7 @@ export function conceptImages(
       : concept.images.flatMap((path) => byPath.get(path) ?? []);
   return {
     count: (concept) => of(concept).length,
+    paths: (concept) => of(concept).map(({ path }) => path),
     batches: (concept, positions) => {
       const all = of(concept);
       return load(positions === undefined ? all : positions.flatMap((k) => all[k] ?? []));

@@ -61,8 +61,8 @@ function checkTarget(p: SplitPlanning, { channel, classes, clusters }: SplitTarg
   };
   if ((rule === "official" || rule === "tuned") && n !== 2)
     refuse(`The ${rule} rule is defined for 2 concepts, not ${n}.`);
-  if (clusters !== undefined && rule !== "symmetric" && rule !== "sign")
-    refuse(`The ${rule} rule splits between classes, not between clusters.`);
+  if (clusters !== undefined && rule === "official")
+    refuse("The official rule splits between classes, not between clusters.");
 }
 
 function checkClusters(study: SplitPlanning["study"], channel: number, lengths: readonly number[]): void {

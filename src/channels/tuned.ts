@@ -6,7 +6,7 @@
  */
 import { invariant, UnbraidError } from "../errors.ts";
 import { bySets, filterPrior, overAllImages, overConcepts, type UnitFilters } from "./additive-directions.ts";
-import type { AdditiveOptions, AdditiveRequest } from "./additive.ts";
+import { constant, type AdditiveOptions, type AdditiveRequest } from "./additive.ts";
 import { addTo, dot, form, plus, scaled, times, type Vector } from "./linear-algebra.ts";
 import type { GroupMoments } from "./moments.ts";
 import type { Random } from "./random.ts";
@@ -167,7 +167,7 @@ export function tunedSplit(
   { vectors, size } = tunedDirections(request),
   scale?: { readonly g: number; readonly over?: AdditiveOptions["over"] },
 ): TunedSplit {
-  const { moments, sign, classes } = request;
+  const { moments, sign } = request;
   const fitted = new Float64Array(request.weights.length);
   vectors.forEach((v, j) => {
     addTo(fitted, (coefficients[j] ?? 0) * size * sign, v);
@@ -175,7 +175,7 @@ export function tunedSplit(
   const half = Float64Array.from(request.weights, (w) => w / 2);
   const uncorrelated = (matrix: Float64Array): number => {
     const spread = form(fitted, matrix, fitted);
-    if (!(spread > 0)) throw constant("The difference between the classes", classes);
+    if (!(spread > 0)) throw constant("The difference between the concepts", request);
     return Math.sqrt(form(half, matrix, half) / spread);
   };
   const k = uncorrelated(moments.imageMeans);
@@ -198,7 +198,7 @@ export function tunedDirections(request: AdditiveRequest): TunedDirections {
   const w = Float64Array.from(request.weights, (v) => v * sign);
   const size = Math.sqrt(form(w, moments.imageMeans, w));
   const power = form(w, moments.patches, w);
-  if (!(size > 0) || !(power > 0)) throw constant("The channel's response", classes);
+  if (!(size > 0) || !(power > 0)) throw constant("The channel's response", request);
   const unit = scaled(1 / size, w);
   const atUnitResponse = scaled(1 / Math.sqrt(power), w);
   const prior = filterPrior(moments, filters, exclude);
@@ -214,9 +214,7 @@ export function tunedDirections(request: AdditiveRequest): TunedDirections {
     const length = Math.sqrt(form(free, moments.imageMeans, free));
     return length > 0 ? scaled(1 / length, free) : free;
   });
-  const [first = 0, second = 0] = classes.map(
-    (t) => dot(unit, moments.classMeans[t] ?? unit) - dot(unit, moments.mean),
-  );
+  const [first = 0, second = 0] = classes.map((t) => dot(unit, moments.meanOf(t)) - dot(unit, moments.mean));
   const response = first + second;
   const larger = scaled((first - second) / Math.max(response, LEAST_RESPONSE), unit);
   return { vectors: [...apart, ...apart.map((v) => scaled(response, v)), larger], size };
@@ -244,11 +242,3 @@ export function solveSmall(matrix: Float64Array, b: Float64Array): Float64Array 
   }
   return y;
 }
-
-const constant = (what: string, classes: readonly number[]): UnbraidError =>
-  new UnbraidError(
-    "input",
-    "SPLIT_CONSTANT",
-    `${what} does not vary over the images (classes ${classes.join(", ")}), so there is nothing to divide.`,
-    "Choose another channel or other classes, or give more images.",
-  );

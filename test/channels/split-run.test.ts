@@ -16,6 +16,8 @@ import {
   planSplits,
   ROWS_AT_ONCE,
   type ClassImages,
+  type Cluster,
+  type Concept,
   type PlannedSplit,
   type SplitRule,
   type SplitTarget,
@@ -85,17 +87,24 @@ function makeStudy(sign: number, folds = 1): Study {
 }
 
 const requested: string[] = [];
+/** Class and number of each image of a concept. */
+const membersOf = (concept: Concept): (readonly [number, number])[] =>
+  typeof concept === "number"
+    ? all(concept).map((i) => [concept, i] as const)
+    : concept.images.map((path) => [Number(path.split("/")[0]), Number(path.split("/")[1])] as const);
 const images: ClassImages = {
-  count: (t) => PER_CLASS[Number(t)] ?? 0,
+  count: (concept) => membersOf(concept).length,
+  paths: (concept) => membersOf(concept).map((m) => m.join("/")),
   async *batches(concept, positions): AsyncGenerator<ImageBatch> {
-    const t = Number(concept);
-    const list = positions ?? Array.from({ length: PER_CLASS[t] ?? 0 }, (_, i) => i);
-    requested.push(`${t}: ${list.join()}`);
+    const members = membersOf(concept);
+    const list = positions ?? members.map((_, k) => k);
+    requested.push(`${typeof concept === "number" ? concept : concept.name}: ${list.join()}`);
     for (let at = 0; at < list.length; at += BATCH) {
-      const part = list.slice(at, at + BATCH);
-      const tensor = Float32Array.from(part.flatMap((i) => Array.from(imageOf(t, i))));
-      const items = part.map((i) => ({ path: `${t}/${i}` }));
-      yield await Promise.resolve({ tensor, labels: part.map(() => t), items, skipped: [], next: at + part.length });
+      const part = list.slice(at, at + BATCH).map((k) => must(members[k], "image"));
+      const tensor = Float32Array.from(part.flatMap(([t, i]) => Array.from(imageOf(t, i))));
+      const items = part.map((m) => ({ path: m.join("/") }));
+      const labels = part.map(([t]) => t);
+      yield await Promise.resolve({ tensor, labels, items, skipped: [], next: at + part.length });
     }
   },
 };
@@ -335,6 +344,69 @@ onAdapters("planning splits", (gpu) => {
     await expect(plan([{ channel: 7, classes: [0, 1, 2] }], o)).rejects.toMatchObject({ code: "RULE_CONCEPTS" });
   });
 
+  test("rules by weights: clusters give what classes of the same images give", async () => {
+    const cluster = (t: number): Cluster => ({
+      name: `cluster ${t}`,
+      vector: relevanceVector(geometry, must(meanTapSums(study, t), "mean"), 7, "oriented"),
+      images: images.paths(t),
+    });
+    for (const rule of ["additive", "tuned"] as const) {
+      // All classes' moments are kept for the tuned rule's plants, whatever is split.
+      const [byClass] = await plan([{ channel: 7, classes: [2, 0] }], { rule });
+      const [byCluster] = await plan([{ channel: 7, classes: [], clusters: [2, 0].map(cluster) }], { rule });
+      expect(byCluster?.parts).toEqual(byClass?.parts);
+      expect(byCluster?.heldOut).toEqual(byClass?.heldOut);
+      const guards = must(byClass?.guards, "guards");
+      const why = guards.why.map((text) => text.replace(/"([ac])"/g, (_, c) => `"cluster ${c === "a" ? 0 : 2}"`));
+      expect(byCluster?.guards).toEqual({ ...guards, why });
+    }
+  });
+
+  test("rules by weights: clusters across classes, and their held-out images are seen through no class", async () => {
+    const vector = new Float64Array(CASE.inputs / 2).fill(1);
+    const clusters: readonly Cluster[] = [
+      { name: "one", vector, images: ["2/5", "0/4", "2/3", "0/2", "2/1", "0/0"] },
+      { name: "two", vector, images: ["2/6", "0/5", "2/7", "0/6", "2/8", "0/7"] },
+    ];
+    const target = { channel: 2, classes: [], clusters };
+    requested.length = 0;
+    const [got] = await plan([target], { rule: "additive" });
+    const report = threeFolds(6).report;
+    const heldOut = new Set(clusters.flatMap((c) => report.map((k) => c.images[k])));
+    expect(heldOut.size).toBe(4);
+    const seen = (t: number): string => {
+      const kept = all(t).filter((i) => !heldOut.has(`${t}/${i}`));
+      return `${t}: ${kept.join()}`;
+    };
+    expect(requested.slice(0, 3)).toEqual([0, 1, 2].map(seen));
+    // Both clusters without, then with those images; between the two the guards see them alone.
+    const rest = [0, 1, 3, 4].join();
+    expect(requested.slice(3, 7)).toEqual([
+      `one: ${rest}`,
+      `two: ${rest}`,
+      `one: ${report.join()}`,
+      `two: ${report.join()}`,
+    ]);
+    const whole = ["one", "two"].flatMap((name) => [`${name}: ${rest}`, `${name}: ${report.join()}`]);
+    expect(requested.slice(-4)).toEqual(whole);
+    expect(got?.guards?.images).toEqual([2, 2]);
+    const rows = must(got?.parts, "parts");
+    weightsOf(study.meta.layer, 2).forEach((w, j) => {
+      const size = rows.reduce((s, row) => s + Math.abs(row[j] ?? NaN), 0);
+      expect(Math.abs(rows.reduce((s, row) => s + (row[j] ?? NaN), 0) - w)).toBeLessThanOrEqual(4 * 2 ** -52 * size);
+    });
+    const [swapped] = await plan([{ ...target, clusters: clusters.toReversed() }], { rule: "additive" });
+    expect(swapped?.parts).toEqual(rows.toReversed());
+    await expect(plan([target], { rule: "official" })).rejects.toMatchObject({ code: "RULE_CONCEPTS" });
+    const lone = { ...must(clusters[0], "cluster"), images: ["0/1", "0/2"] };
+    await expect(
+      plan([{ ...target, clusters: [lone, must(clusters[1], "cluster")] }], { rule: "additive" }),
+    ).rejects.toMatchObject({
+      code: "RHO_IMAGES",
+      message: expect.stringContaining('"one" has 2 images') as string,
+    });
+  });
+
   test("the sign rule holds relevance against its mean over classes", async () => {
     const { layer } = study.meta;
     const means = CLASSES.map((t) => relevanceVector(layer, must(meanTapSums(study, t), "mean"), 4, "oriented"));
@@ -368,6 +440,7 @@ onAdapters("planning splits", (gpu) => {
     using pass = await open(session);
     const spoilt: ClassImages = {
       count: (t) => images.count(t),
+      paths: (t) => images.paths(t),
       async *batches(concept, positions) {
         for await (const batch of images.batches(concept, positions)) {
           if (concept === 1) batch.tensor[batch.tensor.length - 1] = Infinity;

@@ -150,6 +150,13 @@ describe.skipIf(testAdapters.length === 0)("split", () => {
       { channel: 3, concepts: ["group 0", "group 1"], classes: [], guards: { images: [2, 2] } },
     ]);
     expect(await verified(model, "clusters.onnx")).toMatchObject({ holds: true });
+    for (const rule of ["additive", "tuned"]) {
+      const by = await split(`${rule}.onnx`, "--clusters", path, ...images, "--rule", rule, "--force");
+      expect(by.parts).toMatchObject([
+        { channel: 3, concepts: ["group 0", "group 1"], classes: [], rule, guards: { images: [2, 2] } },
+      ]);
+      expect(await verified(model, `${rule}.onnx`)).toMatchObject({ holds: true });
+    }
     const fixed = await split("fixed.onnx", "--clusters", path, "--rho", "0.9");
     expect(fixed.parts[0]?.sets).toBe("12121212");
     const refused = async (content: unknown): Promise<string> => {

@@ -101,6 +101,7 @@ export async function runGolden(gpu: Gpu, name: string, form: string): Promise<G
     units: unitsAfter(shaped, layer.output),
     images: {
       count: (t) => ofClass(t).length,
+      paths: (t) => ofClass(t).map(({ path }) => path),
       batches: (t, positions) => {
         const all = ofClass(t);
         const some = positions === undefined ? all : positions.map((i) => must(all[i], "image"));

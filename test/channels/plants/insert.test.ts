@@ -23,6 +23,7 @@ onAdapters("planted networks", (gpu) => {
     const perClass = Array.from({ length: CLASSES }, (_, t) => imagesFor(c, EACH, 70 + t).map((v) => v + 0.3 * t));
     const images: ClassImages = {
       count: () => EACH,
+      paths: () => [],
       async *batches(t) {
         const tensor = perClass[Number(t)] ?? new Float32Array(0);
         yield await Promise.resolve({
