@@ -45,6 +45,8 @@ interface Contender {
   worst: Difference;
 }
 
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 const rest = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, REST_MS));
 
 const repeatsFor = (ms: number): number => Math.max(1, Math.min(1000, Math.ceil(SAMPLE_MS / Math.max(ms, 0.01))));
@@ -70,7 +72,8 @@ export async function compare(ours: Engine, peers: readonly Peer[], options: Rou
         if (worst.holds) contenders.push({ engine, times: [], repeats: repeatsFor((await engine.run(1)).ms), worst });
         else refused.push(verdict(peer.name, worst));
       } catch (error) {
-        absent.push({ peer: peer.name, why: error instanceof Error ? error.message : String(error) });
+        signal.throwIfAborted();
+        absent.push({ peer: peer.name, why: messageOf(error) });
       }
     }
     const times: number[] = [];
@@ -81,7 +84,15 @@ export async function compare(ours: Engine, peers: readonly Peer[], options: Rou
       times.push(mine.ms);
       for (const contender of contenders) {
         await rest();
-        const theirs = await contender.engine.run(contender.repeats);
+        let theirs: Sample;
+        try {
+          theirs = await contender.engine.run(contender.repeats);
+        } catch (error) {
+          signal.throwIfAborted(); // ctrl-C reaches the peer's process too
+          absent.push({ peer: contender.engine.name, why: messageOf(error) });
+          contender.worst = { ...contender.worst, holds: false };
+          continue;
+        }
         contender.times.push(theirs.ms);
         const found = differenceOf(mine.output, theirs.output, work);
         if (!found.holds) refused.push(verdict(contender.engine.name, found));
