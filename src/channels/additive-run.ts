@@ -208,7 +208,7 @@ function groupFilters(study: SplitPlanning["study"], group: number, moments: Gro
 }
 
 /** For each input the part that holds more of its weights (the sum of their magnitudes), all where that is a tie. */
-function shares(parts: readonly Float64Array[], taps: number): SourceSets {
+export function shares(parts: readonly Float64Array[], taps: number): SourceSets {
   const inputs = (parts[0]?.length ?? 0) / taps;
   return Uint32Array.from({ length: inputs }, (_, i) => {
     const held = parts.map((part) => part.subarray(i * taps, (i + 1) * taps).reduce((sum, w) => sum + Math.abs(w), 0));

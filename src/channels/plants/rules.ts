@@ -9,6 +9,7 @@ import {
   type AdditiveRequest,
   type UnitFilters,
 } from "../additive.ts";
+import { shares } from "../additive-run.ts";
 import { plus, type Vector } from "../linear-algebra.ts";
 import type { GroupMoments } from "../moments.ts";
 import { sourceSets, type SetRule, type SourceSets } from "../sets.ts";
@@ -134,7 +135,26 @@ export const RULES: readonly Rule[] = [
     takes: two,
     split: (c, order) => byTuning(c, order, "equal"),
   },
+  {
+    name: "additive_sets",
+    about: "sets: each input whole to the part in which the additive rule puts more of it",
+    takes: any,
+    split: (c, order) => hardened(c, byAddition(c, order, {})),
+  },
+  {
+    name: "tuned_sets",
+    about: "the same of the tuned rule",
+    takes: two,
+    split: (c, order) => hardened(c, byTuning(c, order, "any")),
+  },
 ];
+
+/** The sets that a split by weights names in its record, and the parts that these would give. */
+function hardened(c: PlantedCase, { parts }: RuleSplit): RuleSplit {
+  const taps = tapsOf(c.layer);
+  const sets = shares(parts, taps);
+  return { sets, parts: partsBySets(c.weights, sets, parts.length, taps) };
+}
 
 const classesIn = ({ plant }: PlantedCase, order: readonly number[]): number[] =>
   order.map((k) => must(plant.classes[k], "class"));
