@@ -65,6 +65,9 @@ export {
   type PlanRequest,
 } from "./engine/plan.ts";
 export { Session } from "./engine/session.ts";
+export { tunedCode, Tuner, type TunerOptions } from "./engine/tuner.ts";
+export { attachTuner, type PlanTuner } from "./engine/tuners.ts";
+export { TileTable, type TileRecord } from "./kernels/tile-table.ts";
 export { countNonFinite } from "./engine/finite.ts";
 export { Gpu } from "./gpu/gpu.ts";
 

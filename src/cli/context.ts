@@ -1,12 +1,14 @@
 /** What a command is given: its arguments, where to print, the signal to stop, and the machine's devices and files. */
 import { accessSync, constants, statSync, type Stats } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { attachTuner } from "../engine/tuners.ts";
 import { UnbraidError } from "../errors.ts";
 import { writeFileAtomic } from "../files.ts";
 import { openAdapter, type OpenAdapter } from "../gpu/dawn/adapters.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Output } from "./output.ts";
+import { openTuner, tuneMode, type TuneMode } from "./tuning.ts";
 
 /** An adapter with its device. */
 export interface Device extends Disposable {
@@ -19,12 +21,15 @@ export class Context {
   readonly out: Output;
   /** Aborted by ctrl-C with an UnbraidError. */
   readonly signal: AbortSignal;
+  readonly #tune: TuneMode;
   readonly #gpus = new Set<Gpu>();
   /** Files that the command has said it will write. */
   readonly #written = new Set<string>();
 
+  /** @throws UnbraidError OPTION_VALUE for a --tune that there is not */
   constructor(args: Arguments, out: Output, signal: AbortSignal) {
     this.args = args;
+    this.#tune = tuneMode(args);
     this.out = out;
     this.signal = signal;
   }
@@ -43,6 +48,7 @@ export class Context {
         kind: adapter.kind,
         software: adapter.software,
       });
+      if (this.#tune !== "off") attachTuner(gpu, openTuner(adapter, gpu, this.#tune, this.out, this.signal));
       return this.keep(adapter, gpu);
     } catch (error) {
       adapter.close();

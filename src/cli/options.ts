@@ -27,6 +27,11 @@ export const GLOBAL_OPTIONS = {
     value: "NAME",
     help: "hardware, lavapipe, swiftshader, or part of a name that `unbraid doctor` lists",
   },
+  tune: {
+    type: "string",
+    value: "off|once|full",
+    help: "measure which kernels are fastest here: never (off, the default), what no earlier run has measured, or all anew",
+  },
   batch: { type: "string", value: "N", help: "images at a time (default: by their size)" },
   json: { type: "boolean", help: "one JSON document on stdout; progress and notes as JSON lines on stderr" },
   quiet: { type: "boolean", help: "no notes and no progress on stderr" },

@@ -22,6 +22,7 @@ export class PlanBuilder {
   readonly graph: ShapedGraph;
   readonly subgroups: number;
   readonly workgroupBytes: number;
+  readonly tiles: Capabilities["tiles"];
   readonly calls: KernelCall[] = [];
   readonly slots: SlotState[] = [];
   readonly winograd: boolean;
@@ -35,6 +36,7 @@ export class PlanBuilder {
     this.graph = graph;
     this.subgroups = adapter.subgroups;
     this.workgroupBytes = adapter.workgroupBytes;
+    this.tiles = adapter.tiles;
     this.winograd = winograd;
   }
 

@@ -168,29 +168,35 @@ export class Executable implements Disposable {
   /**
    * Uploads the inputs and submits all dispatches. Returns at once; `read` waits.
    * @param inputs elements of each of `plan.inputs`, row-major
+   * @param only dispatches of `plan.calls` by index; all unless told
    */
-  run(inputs: ReadonlyMap<string, Float32Array | Uint32Array>): void {
+  run(inputs: ReadonlyMap<string, Float32Array | Uint32Array>, only?: readonly number[]): void {
     this.#upload(inputs);
     const encoder = this.#gpu.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    for (const d of this.#dispatches) encode(d, pass);
+    for (const d of this.#chosen(only)) encode(d, pass);
     pass.end();
     this.#gpu.device.queue.submit([encoder.finish()]);
   }
 
   /**
    * Runs as `run` does, each dispatch in a pass of its own, and says how long each took on the GPU.
-   * @returns nanoseconds, one for each of `plan.calls`
+   * @param only as for `run`
+   * @returns nanoseconds, one for each of `plan.calls`, or of those chosen
    * @throws UnbraidError FEATURE_MISSING where the adapter has no timestamp queries
    */
-  async profile(inputs: ReadonlyMap<string, Float32Array | Uint32Array>): Promise<number[]> {
+  async profile(inputs: ReadonlyMap<string, Float32Array | Uint32Array>, only?: readonly number[]): Promise<number[]> {
     this.#upload(inputs);
     return timeDispatches(
       this.#gpu,
-      this.#dispatches.map((d) => (pass) => {
+      this.#chosen(only).map((d) => (pass) => {
         encode(d, pass);
       }),
     );
+  }
+
+  #chosen(only: readonly number[] | undefined): readonly Dispatch[] {
+    return only === undefined ? this.#dispatches : only.map((k) => must(this.#dispatches[k], `dispatch ${k}`));
   }
 
   #upload(inputs: ReadonlyMap<string, Float32Array | Uint32Array>): void {

@@ -20,6 +20,7 @@ function lowering(builder: PlanBuilder, node: GraphNode, fused?: Fused): Lowerin
     opset: graph.opset,
     subgroups: builder.subgroups,
     workgroupBytes: builder.workgroupBytes,
+    tiles: builder.tiles,
     winograd: builder.winograd,
     input: (k) => (nameOf(k) === "" ? undefined : builder.value(nameOf(k))),
     info: (k) => (nameOf(k) === "" ? undefined : graph.values.get(nameOf(k))),

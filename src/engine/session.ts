@@ -4,6 +4,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { sizeOf, type Graph, type HostTensor } from "../graph/graph.ts";
 import { Executable } from "./executable.ts";
 import { gradientName, makePlan, seedName, type PlanRequest } from "./plan.ts";
+import { tunerOf } from "./tuners.ts";
 import { WeightStore } from "./weights.ts";
 
 /** Each keeps its activations: enough for a full batch, a last one, and a gradient of either. */
@@ -31,7 +32,10 @@ export class Session implements Disposable {
   /** Compiles a plan. It stays valid until it is disposed or the session is. */
   async prepare(request: PlanRequest): Promise<Executable> {
     this.#check();
-    const plan = makePlan(this.graph, request, this.gpu);
+    const { subgroups, workgroupBytes } = this.gpu;
+    const tiles = await tunerOf(this.gpu)?.tune(this.graph, request);
+    this.#check();
+    const plan = makePlan(this.graph, request, { subgroups, workgroupBytes, tiles });
     const executable = await Executable.make(this.gpu, plan, this.#weights);
     if (this.#closed) {
       executable[Symbol.dispose]();

@@ -142,16 +142,18 @@ ${point ? "" : "    }\n    }\n"}
     let left = params.outFours - min(params.outFours, tile * ${quads}u);
     let to = product * params.outProduct + channel * params.outPlane;
     let count = min(left, ${quads}u);
-${repeat(
-  t.pixels,
-  (p) => `    if (p${p}.inside) {
-      var sums = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => four(p, q)).join(", ")});
-      for (var q = 0u; q < count; q++) {
-        finish(to + p${p}.end + q * params.outPlane, sums[q]);
+    // One body for all, in a loop: compiling takes long enough.
+    var sums = array<vec4f, ${quads * t.pixels}>(${Array.from({ length: t.pixels }, (_, p) => Array.from({ length: quads }, (__, q) => four(p, q)).join(", ")).join(", ")});
+    var ends = array<u32, ${t.pixels}>(${Array.from({ length: t.pixels }, (_, p) => `p${p}.end`).join(", ")});
+    var inside = array<bool, ${t.pixels}>(${Array.from({ length: t.pixels }, (_, p) => `p${p}.inside`).join(", ")});
+    for (var p = 0u; p < PIXELS; p++) {
+      if (inside[p]) {
+        for (var q = 0u; q < count; q++) {
+          finish(to + ends[p] + q * params.outPlane, sums[p * ${quads}u + q]);
+        }
       }
     }
-`,
-)}  ${staged ? "}" : ""}
+  ${staged ? "}" : ""}
 }
 `;
 }

@@ -1,7 +1,8 @@
 /** Convolution over tensors in fours, by the generated kernel: weights, tiles, dispatch. */
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
-import { convFoursShader, tileName, type ConvTile } from "./conv-fours-shader.ts";
+import { blockPixels, convFoursShader, tileName, type ConvTile } from "./conv-fours-shader.ts";
 import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
+import { convMemoryShader } from "./conv-memory-shader.ts";
 import { foursOf, type FoursTensor } from "./fours.ts";
 import { f32, type DeviceTensor, type GeneratedShader, type Slot } from "./operator.ts";
 
@@ -25,7 +26,7 @@ export function shaderOf(tile: ConvTile): GeneratedShader {
   const name = tileName(tile);
   let shader = shaders.get(name);
   if (shader === undefined) {
-    shader = { name, code: convFoursShader(tile) };
+    shader = { name, code: tile.share === "memory" ? convMemoryShader(tile) : convFoursShader(tile) };
     shaders.set(name, shader);
   }
   return shader;
@@ -69,19 +70,22 @@ export function foursWeights(w: ArrayLike<number>, g: ConvGeometry, outputs: num
   const taps = g.kernel[0] * g.kernel[1];
   const fours = foursOf(g.channels);
   const step = weightSteps(g);
-  const tileStep = taps * fours * outputs * 4;
   const tiles = Math.ceil(g.outputs / outputs);
+  // In the order of what is written, which lies far apart otherwise: 100 MB take a tenth of a second.
+  let target = 0;
   for (let group = 0; group < g.groups; group++) {
-    for (let o = 0; o < g.outputs; o++) {
-      const tile = Math.floor(o / outputs);
-      const to = (group * tiles + tile) * tileStep + (o - tile * outputs) * 4;
-      const from = group * g.outputs * g.channels * taps + o * step.output;
-      for (let c = 0; c < g.channels; c++) {
-        const source = from + c * step.channel;
-        let target = to + (c >> 2) * outputs * 4 + (c & 3);
-        for (let tap = 0; tap < taps; tap++) {
-          data[target] = w[source + (g.transposed ? taps - 1 - tap : tap)] ?? 0;
-          target += fours * outputs * 4;
+    for (let first = 0; first < tiles * outputs; first += outputs) {
+      const last = Math.min(first + outputs, g.outputs);
+      for (let tap = 0; tap < taps; tap++) {
+        const from = group * g.outputs * g.channels * taps + (g.transposed ? taps - 1 - tap : tap);
+        for (let c = 0; c < 4 * fours; c += 4) {
+          const there = Math.min(4, g.channels - c);
+          for (let o = first; o < last; o++) {
+            const source = from + o * step.output + c * step.channel;
+            for (let k = 0; k < there; k++) data[target + k] = w[source + k * step.channel] ?? 0;
+            target += 4;
+          }
+          target += 4 * (first + outputs - last);
         }
       }
     }
@@ -110,7 +114,7 @@ function tilesEach(tiles: number, across: number): number {
   return Math.ceil(tiles / parts);
 }
 
-const pointwise = (p: Product): boolean => p.inside && p.kernel[0] * p.kernel[1] === 1;
+const pointwise = (p: ProductShape): boolean => p.inside && p.kernel[0] * p.kernel[1] === 1;
 
 /**
  * How many fours of input a lane should keep (ConvTile.staged): where several tiles of outputs use them and all of them fit.
@@ -123,10 +127,11 @@ function stagedFours(l: ConvTarget, p: Product, each: number): number {
   return p.fours <= room ? room : 0;
 }
 
-/** The dispatch of a product of matrices: what `convolveFours` and Winograd's products have in common. */
-export interface Product {
-  readonly tile: ConvTile;
+/** A product of matrices, whatever its tile: what `convolveFours` and Winograd's products have in common. */
+export interface ProductShape {
+  /** Of all images, and of one: by the latter alone the tile's outputs are chosen. */
   readonly pixels: number;
+  readonly imagePixels: number;
   readonly outPixels: number;
   readonly outWidth: number;
   readonly groups: number;
@@ -142,12 +147,19 @@ export interface Product {
   readonly products?: {
     readonly count: number;
     readonly input: number;
-    readonly weights: number;
     readonly output: number;
   };
   /** No tap leaves the image. */
   readonly inside: boolean;
 }
+
+export interface Product extends ProductShape {
+  readonly tile: ConvTile;
+}
+
+/** Of the weights of one of a product's independent products, in vec4. */
+export const weightFours = (p: ProductShape, outputs: number): number =>
+  p.groups * Math.ceil(p.outputs / outputs) * p.kernel[0] * p.kernel[1] * p.fours * outputs;
 
 /** Workgroups of one dimension that WebGPU guarantees. */
 const MOST_WORKGROUPS = 65535;
@@ -161,13 +173,13 @@ export function dispatchProduct(
   if (p.pixels === 0) return;
   const { tile } = p;
   const tiles = Math.ceil(p.outputs / tile.outputs);
-  const across = Math.ceil(p.pixels / (tile.lanes * tile.pixels));
+  const across = Math.ceil(p.pixels / blockPixels(tile));
   const x = Math.min(across, MOST_WORKGROUPS);
-  const products = p.products ?? { count: 1, input: 0, weights: 0, output: 0 };
+  const products = p.products ?? { count: 1, input: 0, output: 0 };
   const several = tilesEach(tiles, across * p.groups * products.count);
   const staged = stagedFours(l, p, several);
   // Without, neighbouring workgroups share a tile of weights while it is in the cache.
-  const each = staged > 0 ? several : 1;
+  const each = staged > 0 ? several : tile.across;
   const kernel = shaderOf({ ...tile, staged, point: pointwise(p) });
   const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
   l.dispatch({
@@ -183,7 +195,7 @@ export function dispatchProduct(
       ...[...p.dilations, ...p.pads],
       ...[p.to.column, p.to.row, p.to.plane, p.to.image],
       ...[p.to.first, tiles, foursOf(p.outputs), o.bias === undefined ? 0 : 1],
-      ...[products.count, products.input, products.weights, products.output],
+      ...[products.count, products.input, weightFours(p, tile.outputs), products.output],
       ...[f32(lowest), f32(highest)],
       ...[each, f32(1 / p.outPixels), f32(1 / p.outWidth)],
     ],
@@ -200,18 +212,11 @@ export function dispatchProduct(
   });
 }
 
-/**
- * @param weights of `foursWeights` with the tile's outputs
- * @param to as a tensor of the output's shape has it, unless told
- */
-export function convolveFours(
-  l: ConvTarget,
+/** @param to as a tensor of the output's shape has it, unless told */
+export function foursProduct(
   g: ConvGeometry,
-  o: FoursOperands,
-  weights: DeviceTensor,
-  tile: ConvTile,
   to: Placement = { column: 1, row: g.output[1], first: 0, plane: g.output[0] * g.output[1] },
-): void {
+): ProductShape {
   const pads = plainPads(g);
   const strides = g.transposed ? ([1, 1] as const) : g.strides;
   const inPlane = g.input[0] * g.input[1];
@@ -219,27 +224,27 @@ export function convolveFours(
   const reach = (axis: 0 | 1): number =>
     (g.output[axis] - 1) * strides[axis] + (g.kernel[axis] - 1) * g.dilations[axis];
   const within = (axis: 0 | 1): boolean => pads[axis] <= 0 && reach(axis) - pads[axis] < g.input[axis];
-  dispatchProduct(
-    l,
-    {
-      ...{ tile, outPixels, strides, pads },
-      pixels: g.batch * outPixels,
-      outWidth: g.output[1],
-      groups: g.groups,
-      fours: foursOf(g.channels),
-      outputs: g.outputs,
-      input: {
-        plane: inPlane,
-        image: foursOf(g.channels) * g.groups * inPlane,
-        height: g.input[0],
-        width: g.input[1],
-      },
-      kernel: g.kernel,
-      dilations: g.dilations,
-      to: { ...to, image: foursOf(g.outputs) * g.groups * to.plane },
-      inside: within(0) && within(1),
+  return {
+    ...{ outPixels, imagePixels: outPixels, strides, pads },
+    pixels: g.batch * outPixels,
+    outWidth: g.output[1],
+    groups: g.groups,
+    fours: foursOf(g.channels),
+    outputs: g.outputs,
+    input: {
+      plane: inPlane,
+      image: foursOf(g.channels) * g.groups * inPlane,
+      height: g.input[0],
+      width: g.input[1],
     },
-    { input: o.input.slot, weights: weights.slot, output: o.output.slot, label: o.label },
-    o,
-  );
+    kernel: g.kernel,
+    dilations: g.dilations,
+    to: { ...to, image: foursOf(g.outputs) * g.groups * to.plane },
+    inside: within(0) && within(1),
+  };
+}
+
+/** @param weights of `foursWeights` with the tile's outputs */
+export function convolveFours(l: ConvTarget, p: Product, o: FoursOperands, weights: DeviceTensor): void {
+  dispatchProduct(l, p, { input: o.input.slot, weights: weights.slot, output: o.output.slot, label: o.label }, o);
 }

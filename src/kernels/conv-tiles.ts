@@ -1,21 +1,31 @@
 /** Which tile of the convolution kernel suits a layer on an adapter: what was measured there (engine/tuner.ts), or a cost model. */
 import { must } from "../errors.ts";
 import type { ProductShape } from "./conv-fours.ts";
-import type { ConvTile } from "./conv-fours-shader.ts";
+import { blockPixels, type ConvTile } from "./conv-fours-shader.ts";
 import type { Capabilities } from "./operator.ts";
 
-type Sharing = Pick<ConvTile, "share" | "subgroup" | "lanes" | "staged" | "point">;
+type Sharing = Omit<ConvTile, "pixels" | "outputs">;
 
-/** How lanes share weights with subgroups of so many lanes; 0: kernels cannot use subgroups. */
-export function sharingFor(subgroups: number): Sharing {
-  if (subgroups >= 16) return { share: "load", subgroup: 0, lanes: 64, staged: 0, point: false };
-  if (subgroups >= 8) return { share: "broadcast", subgroup: 8, lanes: 8, staged: 0, point: false };
-  if (subgroups >= 4) return { share: "quad", subgroup: 0, lanes: 16, staged: 0, point: false };
-  return { share: "load", subgroup: 0, lanes: 32, staged: 0, point: false };
+/** A group of fewer outputs would leave most of a workgroup of "memory" idle. */
+const LEAST_OUTPUTS = 16;
+
+/**
+ * How lanes share weights with subgroups of so many lanes; 0: kernels cannot use subgroups. Wide ones are hardware's.
+ * @param outputs of a group
+ */
+export function sharingFor(subgroups: number, outputs: number): Sharing {
+  const plain = { subgroup: 0, across: 1, staged: 0, point: false } as const;
+  if (subgroups >= 16 && outputs >= LEAST_OUTPUTS) return { ...plain, share: "memory", lanes: 64, across: 8 };
+  if (subgroups >= 16) return { ...plain, share: "load", lanes: 64 };
+  if (subgroups >= 8) return { ...plain, share: "broadcast", subgroup: 8, lanes: 8 };
+  if (subgroups >= 4) return { ...plain, share: "quad", lanes: 16 };
+  return { ...plain, share: "load", lanes: 32 };
 }
 
-/** [pixels, outputs], the largest first. Few, since each is a pipeline to compile. */
-const SHAPES: Readonly<Record<ConvTile["share"], readonly (readonly [number, number])[]>> = {
+type Shape = readonly [pixels: number, outputs: number, other?: Partial<Sharing>];
+
+/** The largest first. Few, since each is a pipeline to compile. */
+const SHAPES: Readonly<Record<ConvTile["share"], readonly Shape[]>> = {
   broadcast: [
     [4, 32],
     [4, 16],
@@ -30,6 +40,14 @@ const SHAPES: Readonly<Record<ConvTile["share"], readonly (readonly [number, num
     [1, 32],
     [4, 4],
   ],
+  // Within 16 KiB of workgroup memory and 256 lanes, which WebGPU guarantees.
+  memory: [
+    [8, 8, { lanes: 128 }],
+    [8, 8],
+    [4, 8],
+    [4, 8, { across: 4 }],
+    [2, 8, { across: 4 }],
+  ],
   load: [
     [4, 8],
     [1, 8],
@@ -38,25 +56,31 @@ const SHAPES: Readonly<Record<ConvTile["share"], readonly (readonly [number, num
 };
 
 /** Instructions of a load (a vec4, all lanes) and of a multiply-add, as measured on software adapters; hardware is nearer. */
-const COST = { broadcast: [300, 2.5], quad: [75, 2.5], load: [8, 1] } as const;
+const COST = { broadcast: [300, 2.5], quad: [75, 2.5], load: [8, 1], memory: [8, 1] } as const;
+
+/** Lanes that hardware computes at once, whether there are so many or not. An estimate: from integrated to large ones. */
+const BUSY = 8192;
 
 function cost(t: ConvTile, pixels: number, outputs: number): number {
   const [load, multiply] = COST[t.share];
-  const each = t.share === "load" ? 1 : t.share === "quad" ? 4 : t.subgroup;
-  const steps = Math.ceil(pixels / (t.lanes * t.pixels)) * Math.ceil(outputs / t.outputs);
+  const each = t.share === "broadcast" ? t.subgroup : t.share === "quad" ? 4 : 1;
+  const workgroups = Math.ceil(pixels / blockPixels(t)) * Math.ceil(outputs / (t.outputs * t.across));
+  // In workgroups of 64 lanes.
+  const steps = t.share === "memory" ? Math.max(workgroups * t.lanes, BUSY) / 64 : workgroups;
   const loads = t.pixels + Math.ceil(t.outputs / each);
   return steps * (load * loads + multiply * 4 * t.pixels * t.outputs);
 }
 
 const tilesOf = (shared: Sharing): ConvTile[] =>
-  SHAPES[shared.share].map(([pixels, outputs]) => ({ pixels, outputs, ...shared }));
+  SHAPES[shared.share].map(([pixels, outputs, other]) => ({ ...shared, ...other, pixels, outputs }));
 
 /** Every tile worth measuring on an adapter, those that the cost model chooses among first. All give the same bits. */
 export function candidateTiles(subgroups: number): ConvTile[] {
-  const usual = sharingFor(subgroups);
-  const narrower = [4, 0].filter((n) => n < subgroups && subgroups < 16).map(sharingFor);
+  const usual = sharingFor(subgroups, 0);
+  const hardware = subgroups >= 16 ? [sharingFor(subgroups, Infinity)] : [];
+  const narrower = [4, 0].filter((n) => n < subgroups && subgroups < 16).map((n) => sharingFor(n, 0));
   const lanes = usual.share === "load" ? [32, 64, 128].filter((n) => n !== usual.lanes) : [];
-  return [usual, ...narrower, ...lanes.map((n) => ({ ...usual, lanes: n }))].flatMap(tilesOf);
+  return [...hardware, usual, ...narrower, ...lanes.map((n) => ({ ...usual, lanes: n }))].flatMap(tilesOf);
 }
 
 /** The cheapest first by the cost model. */
@@ -71,7 +95,7 @@ export function tileFor(
   { subgroups, tiles: measured }: Pick<Capabilities, "subgroups" | "tiles">,
   p: ProductShape,
 ): ConvTile {
-  const tiles = tilesOf(sharingFor(subgroups));
+  const tiles = tilesOf(sharingFor(subgroups, p.outputs));
   const width = measured?.outputs(p) ?? ranked(tiles, { ...p, pixels: p.imagePixels })[0]?.outputs;
   const wide = (t: ConvTile): boolean => t.outputs === width;
   const usual = tiles.some(wide) ? tiles : candidateTiles(subgroups);

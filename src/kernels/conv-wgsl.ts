@@ -101,6 +101,3 @@ fn finish(at: u32, sum: vec4f) {
 /** Text for each of 0 to n - 1, joined. */
 export const repeat = (n: number, f: (i: number) => string): string =>
   Array.from({ length: n }, (_, i) => f(i)).join("");
-
-/** Text for each of 0 to n - 1, joined. */
-export const repeat = (n: number, f: (i: number) => string): string => Array.from({ length: n }, (_, i) => f(i)).join("");

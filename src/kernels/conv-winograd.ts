@@ -3,11 +3,20 @@
  * the plain sum, F(2x2, 3x3) 4/9 as often, and both round more.
  */
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
-import { dispatchProduct, foursWeightsShape, plainPads, weightSteps, type FoursOperands } from "./conv-fours.ts";
+import {
+  dispatchProduct,
+  foursWeightsShape,
+  plainPads,
+  weightSteps,
+  type FoursOperands,
+  type Product,
+  type ProductShape,
+} from "./conv-fours.ts";
+import type { ConvTile } from "./conv-fours-shader.ts";
 import { tileFor } from "./conv-tiles.ts";
 import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
 import { foursOf } from "./fours.ts";
-import { f32, spread, type DeviceTensor } from "./operator.ts";
+import { f32, spread, type DeviceTensor, type Lowering } from "./operator.ts";
 
 /** Side of a tile of outputs. */
 export type WinogradTile = 2 | 4;
@@ -60,49 +69,65 @@ function sizesOf(g: ConvGeometry, m: WinogradTile): Sizes {
   return { side: m + 2, rowTiles: along, imageTiles: down * along, tiles: g.batch * down * along };
 }
 
-/** The geometry of one component's product, of one image. */
-const productOf = (g: ConvGeometry): ConvGeometry => ({ ...g, kernel: [1, 1], transposed: false });
-
-const tileOf = (g: ConvGeometry, m: WinogradTile, subgroups: number) => {
-  const { tiles, imageTiles } = sizesOf(g, m);
-  return tileFor(subgroups, tiles, imageTiles, g.outputs);
-};
+/** The products of all components, which stand as [component][four][tile]. */
+export function winogradProduct(
+  adapter: Pick<Lowering, "subgroups" | "tiles">,
+  g: ConvGeometry,
+  m: WinogradTile,
+): Product {
+  const { side, imageTiles, tiles } = sizesOf(g, m);
+  const [inFours, outFours] = [foursOf(g.channels), foursOf(g.outputs)];
+  const shape: ProductShape = {
+    ...{ pixels: tiles, imagePixels: imageTiles, outPixels: tiles, outWidth: tiles },
+    ...{ groups: 1, fours: inFours, outputs: g.outputs },
+    input: { plane: tiles, image: 0, height: 1, width: tiles },
+    ...{ kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0] },
+    to: { column: 1, row: 0, first: 0, plane: tiles, image: 0 },
+    products: { count: side * side, input: inFours * tiles, output: outFours * tiles },
+    inside: true,
+  };
+  return { ...shape, tile: tileFor(adapter, shape) };
+}
 
 /** [component][tile][four][output of the tile][4] */
-export const winogradShape = (g: ConvGeometry, m: WinogradTile, subgroups: number): number[] => {
-  const [, ...rest] = foursWeightsShape(productOf(g), tileOf(g, m, subgroups).outputs);
+export const winogradShape = (g: ConvGeometry, m: WinogradTile, tile: ConvTile): number[] => {
+  const [, ...rest] = foursWeightsShape({ ...g, kernel: [1, 1] }, tile.outputs);
   return [(m + 2) ** 2, ...rest];
 };
 
 /** G w G^T of weights as ONNX stores them, transposed ones turned round, to `winogradShape`. */
-export function winogradWeights(w: ArrayLike<number>, g: ConvGeometry, m: WinogradTile, subgroups: number): HostTensor {
-  const shape = winogradShape(g, m, subgroups);
+export function winogradWeights(w: ArrayLike<number>, g: ConvGeometry, m: WinogradTile, t: ConvTile): HostTensor {
+  const shape = winogradShape(g, m, t);
   const data = new Float32Array(sizeOf(shape));
-  const { outputs } = tileOf(g, m, subgroups);
+  const { outputs } = t;
   const side = m + 2;
-  const rows = G[m];
+  const rows = Float64Array.from(G[m].flat());
   const fours = foursOf(g.channels);
   const component = sizeOf(shape) / side ** 2;
   const step = weightSteps(g);
   // G w first, side x 3, then its product with G^T.
   const half = new Float64Array(side * 3);
   const tap = new Float64Array(9);
-  for (let o = 0; o < g.outputs; o++) {
-    const tile = Math.floor(o / outputs);
+  // In the order of what is written: side x side streams.
+  for (let first = 0; first < g.outputs; first += outputs) {
     for (let c = 0; c < g.channels; c++) {
-      const from = o * step.output + c * step.channel;
-      for (let k = 0; k < 9; k++) tap[k] = w[from + (g.transposed ? 8 - k : k)] ?? 0;
-      for (let i = 0; i < side; i++) {
-        const [p = 0, q = 0, r = 0] = rows[i] ?? [];
-        for (let j = 0; j < 3; j++) half[3 * i + j] = p * (tap[j] ?? 0) + q * (tap[3 + j] ?? 0) + r * (tap[6 + j] ?? 0);
-      }
-      let target = ((tile * fours + (c >> 2)) * outputs + (o - tile * outputs)) * 4 + (c & 3);
-      for (let i = 0; i < side; i++) {
-        const [x = 0, y = 0, z = 0] = [half[3 * i], half[3 * i + 1], half[3 * i + 2]];
-        for (let j = 0; j < side; j++) {
-          const [p = 0, q = 0, r = 0] = rows[j] ?? [];
-          data[target] = p * x + q * y + r * z;
-          target += component;
+      const four = ((first / outputs) * fours + (c >> 2)) * outputs * 4 + (c & 3);
+      for (let o = first; o < Math.min(first + outputs, g.outputs); o++) {
+        const from = o * step.output + c * step.channel;
+        for (let k = 0; k < 9; k++) tap[k] = w[from + (g.transposed ? 8 - k : k)] ?? 0;
+        for (let i = 0; i < side; i++) {
+          const [p, q, r] = [rows[3 * i] ?? 0, rows[3 * i + 1] ?? 0, rows[3 * i + 2] ?? 0];
+          for (let j = 0; j < 3; j++) {
+            half[3 * i + j] = p * (tap[j] ?? 0) + q * (tap[3 + j] ?? 0) + r * (tap[6 + j] ?? 0);
+          }
+        }
+        let target = four + 4 * (o - first);
+        for (let i = 0; i < side; i++) {
+          const [x, y, z] = [half[3 * i] ?? 0, half[3 * i + 1] ?? 0, half[3 * i + 2] ?? 0];
+          for (let j = 0; j < side; j++) {
+            data[target] = (rows[3 * j] ?? 0) * x + (rows[3 * j + 1] ?? 0) * y + (rows[3 * j + 2] ?? 0) * z;
+            target += component;
+          }
         }
       }
     }
@@ -115,6 +140,7 @@ export function convolveWinograd(
   l: ConvTarget,
   g: ConvGeometry,
   m: WinogradTile,
+  product: Product,
   o: FoursOperands,
   weights: DeviceTensor,
 ): void {
@@ -137,24 +163,8 @@ export function convolveWinograd(
     writes: [transformed],
     label: `${o.label}: tiles of the input`,
   });
-  dispatchProduct(
-    l,
-    {
-      tile: tileOf(g, m, l.subgroups),
-      ...{ pixels: tiles, outPixels: tiles, outWidth: tiles, groups: 1, fours: inFours, outputs: g.outputs },
-      input: { plane: tiles, image: 0, height: 1, width: tiles },
-      ...{ kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0] },
-      to: { column: 1, row: 0, first: 0, plane: tiles, image: 0 },
-      products: {
-        count: components,
-        input: inFours * tiles,
-        weights: sizeOf(weights.shape) / components / 4,
-        output: outFours * tiles,
-      },
-      inside: true,
-    },
-    { input: transformed, weights: weights.slot, output: products, label: `${o.label}: products` },
-  );
+  const slots = { input: transformed, weights: weights.slot, output: products };
+  dispatchProduct(l, product, { ...slots, label: `${o.label}: products` });
   const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
   l.dispatch({
     shader: "winograd",

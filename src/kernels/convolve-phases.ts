@@ -7,7 +7,14 @@
 import { elementsOf, type HostTensor } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
 import { lazyTensor } from "../graph/lazy.ts";
-import { convolveFours, foursWeights, foursWeightsShape, suitsFours, type FoursOperands } from "./conv-fours.ts";
+import {
+  convolveFours,
+  foursProduct,
+  foursWeights,
+  foursWeightsShape,
+  suitsFours,
+  type FoursOperands,
+} from "./conv-fours.ts";
 import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
 import { tileFor } from "./conv-tiles.ts";
 import { foursElements } from "./fours.ts";
@@ -76,7 +83,7 @@ function subKernel(w: ArrayLike<number>, g: ConvGeometry, rows: AxisPhase, colum
 
 /** @param weight the whole kernel's */
 export function convolvePhases(
-  l: ConvTarget & Pick<Lowering, "constant">,
+  l: ConvTarget & Pick<Lowering, "constant" | "tiles">,
   g: ConvGeometry,
   o: FoursOperands,
   weight: HostTensor,
@@ -105,8 +112,13 @@ export function convolvePhases(
       pads: [rows.pad, columns.pad],
       transposed: false,
     };
-    const pixels = rows.outputs * columns.outputs;
-    const tile = tileFor(l.subgroups, g.batch * pixels, pixels, g.outputs);
+    const product = foursProduct(phase, {
+      column: g.strides[1],
+      row: g.strides[0] * g.output[1],
+      plane: g.output[0] * g.output[1],
+      first: rows.first * g.output[1] + columns.first,
+    });
+    const tile = tileFor(l, product);
     const taps = `rows ${rows.taps.join()}, columns ${columns.taps.join()}, tiles of ${tile.outputs}`;
     const key = `conv: ${tensorKey(weight)}, ${taps} in ${g.groups} groups, transposed`;
     const weights = l.constant(key, () =>
@@ -114,11 +126,7 @@ export function convolvePhases(
         return foursWeights(subKernel(elementsOf(weight), g, rows, columns), phase, tile.outputs).data;
       }),
     );
-    convolveFours(l, phase, { ...o, label: `${o.label}, phase ${rows.first},${columns.first}` }, weights, tile, {
-      column: g.strides[1],
-      row: g.strides[0] * g.output[1],
-      plane: g.output[0] * g.output[1],
-      first: rows.first * g.output[1] + columns.first,
-    });
+    const label = `${o.label}, phase ${rows.first},${columns.first}`;
+    convolveFours(l, { ...product, tile }, { ...o, label }, weights);
   }
 }

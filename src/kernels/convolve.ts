@@ -6,8 +6,15 @@ import { elementsOf, sizeOf, type HostTensor } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
 import { lazyTensor } from "../graph/lazy.ts";
 import { convolveDepthwise, depthwiseShape, depthwiseWeights, suitsDepthwise } from "./conv-depthwise.ts";
-import { convolveFours, foursWeights, foursWeightsShape, suitsFours, type FoursOperands } from "./conv-fours.ts";
-import type { ConvTile } from "./conv-fours-shader.ts";
+import {
+  convolveFours,
+  foursProduct,
+  foursWeights,
+  foursWeightsShape,
+  suitsFours,
+  type FoursOperands,
+  type Product,
+} from "./conv-fours.ts";
 import {
   TILE,
   PIXELS,
@@ -18,7 +25,7 @@ import {
   type ConvTarget,
 } from "./conv-geometry.ts";
 import { tileFor } from "./conv-tiles.ts";
-import { convolveWinograd, winogradShape, winogradTile, winogradWeights } from "./conv-winograd.ts";
+import { convolveWinograd, winogradProduct, winogradShape, winogradTile, winogradWeights } from "./conv-winograd.ts";
 import { convolvePhases, suitsPhases } from "./convolve-phases.ts";
 import { foursElements, packFours, unpackFours, type FoursTensor } from "./fours.ts";
 import { spread, type DeviceTensor, type Lowering } from "./operator.ts";
@@ -41,9 +48,9 @@ export function convVariant(g: ConvGeometry, constant: boolean, bias: boolean, w
 
 export const runsInFours = (v: ConvVariant): boolean => v !== "tiled" && v !== "direct";
 
-const tileOf = (g: ConvGeometry, subgroups: number): ConvTile => {
-  const pixels = g.output[0] * g.output[1];
-  return tileFor(subgroups, g.batch * pixels, pixels, g.outputs);
+const productOf = (adapter: Pick<Lowering, "subgroups" | "tiles">, g: ConvGeometry): Product => {
+  const shape = foursProduct(g);
+  return { ...shape, tile: tileFor(adapter, shape) };
 };
 
 /** A constant of laid-out weights, made when the device takes them. */
@@ -61,33 +68,29 @@ function laidOut(
 
 /** One convolution by a variant in fours. @param weight as ONNX stores it */
 export function convolveInFours(
-  l: ConvTarget & Pick<Lowering, "constant">,
+  l: ConvTarget & Pick<Lowering, "constant" | "tiles">,
   variant: ConvVariant,
   g: ConvGeometry,
   o: FoursOperands,
   weight: HostTensor,
 ): void {
-  const { subgroups } = l;
   const m = winogradTile(g);
   if (variant === "phases") convolvePhases(l, g, o, weight);
   else if (variant === "depthwise") {
     const weights = laidOut(l, weight, g, "depthwise", depthwiseShape(g), (w) => depthwiseWeights(w, g));
     convolveDepthwise(l, g, o, weights);
   } else if (variant === "winograd" && m !== undefined) {
-    const shape = winogradShape(g, m, subgroups);
+    const product = winogradProduct(l, g, m);
+    const shape = winogradShape(g, m, product.tile);
     const layout = `winograd ${m}, ${shape.join("x")}`;
-    convolveWinograd(
-      l,
-      g,
-      m,
-      o,
-      laidOut(l, weight, g, layout, shape, (w) => winogradWeights(w, g, m, subgroups)),
-    );
+    const weights = laidOut(l, weight, g, layout, shape, (w) => winogradWeights(w, g, m, product.tile));
+    convolveWinograd(l, g, m, product, o, weights);
   } else {
-    const tile = tileOf(g, subgroups);
-    const shape = foursWeightsShape(g, tile.outputs);
-    const weights = laidOut(l, weight, g, `fours, ${shape.join("x")}`, shape, (w) => foursWeights(w, g, tile.outputs));
-    convolveFours(l, g, o, weights, tile);
+    const product = productOf(l, g);
+    const { outputs } = product.tile;
+    const shape = foursWeightsShape(g, outputs);
+    const weights = laidOut(l, weight, g, `fours, ${shape.join("x")}`, shape, (w) => foursWeights(w, g, outputs));
+    convolveFours(l, product, o, weights);
   }
 }
 
@@ -114,13 +117,16 @@ export function convolveInRows(
     );
 }
 
-/** Shape of weights in the layout that `convolveLaidOut` takes on an adapter with such subgroups. */
+/**
+ * Shape of weights in the layout that `convolveLaidOut` takes on an adapter with such subgroups: whatever was measured, for
+ * callers lay weights out after other plans have been made.
+ */
 export const laidOutShape = (g: ConvGeometry, subgroups: number): number[] =>
-  foursWeightsShape(g, tileOf(g, subgroups).outputs);
+  foursWeightsShape(g, productOf({ subgroups }, g).tile.outputs);
 
 /** Weights of one group, as ONNX stores them, in that layout. */
 export const layoutWeights = (w: ArrayLike<number>, g: ConvGeometry, subgroups: number): HostTensor =>
-  foursWeights(w, g, tileOf(g, subgroups).outputs);
+  foursWeights(w, g, productOf({ subgroups }, g).tile.outputs);
 
 /** A plain convolution of tensors in rows with weights in that layout, whatever their number. */
 export function convolveLaidOut(l: ConvTarget, g: ConvGeometry, o: ConvOperands, weights: DeviceTensor): void {
@@ -131,7 +137,7 @@ export function convolveLaidOut(l: ConvTarget, g: ConvGeometry, o: ConvOperands,
   });
   const [input, output] = [inFours(o.input), inFours(o.output)];
   packFours(l, o.input, input, o.label);
-  convolveFours(l, g, { ...o, input, output }, weights, tileOf(g, l.subgroups));
+  convolveFours(l, productOf({ subgroups: l.subgroups }, g), { ...o, input, output }, weights);
   unpackFours(l, output, o.output, o.label);
 }
 

@@ -2,6 +2,7 @@
 import type { GraphNode, HostTensor, InferRule, ValueInfo } from "../graph/graph.ts";
 import type { ShaderName } from "../shaders.generated.ts";
 import type { Epilogue } from "./conv-fours.ts";
+import type { TileChoices } from "./tile-table.ts";
 import type { FoursTensor } from "./fours.ts";
 
 /**
@@ -54,6 +55,8 @@ export interface Capabilities {
   readonly subgroups: number;
   /** Bytes of memory that a workgroup shares. */
   readonly workgroupBytes: number;
+  /** Tiles of convolutions that were measured; the cost model chooses the others. */
+  readonly tiles?: TileChoices | undefined;
 }
 
 /** What an operator may ask for while it is lowered to dispatches. */
