@@ -322,13 +322,18 @@ onAdapters("convolution", (gpu) => {
     expect(await shaders([1, 10, 6, 6], [34, 5, 3, 3], 0, { group: 2 })).toEqual(["conv"]);
     expect(await shaders([1, 8, 6, 6], [8, 1, 3, 3], 0, { group: 8, strides })).toEqual(["conv_depthwise"]);
     for (const subgroups of subgroupChoices(gpu())) {
-      const share = subgroups === 4 ? /quad/ : subgroups === 8 ? /broadcast 8/ : /load/;
-      const [plain, ...others] = await shaders([1, 4, 6, 6], [8, 4, 3, 3], subgroups, { strides });
+      const share =
+        new Map([
+          [4, /quad/],
+          [8, /broadcast 8/],
+          [32, /memory/],
+        ]).get(subgroups) ?? /load/;
+      const [plain, ...others] = await shaders([1, 4, 6, 6], [16, 4, 3, 3], subgroups, { strides });
       expect(plain).toMatch(/^conv_fours/);
       expect(plain).toMatch(share);
       expect(others).toEqual([]);
       // In phases, each a plain convolution.
-      const phases = await shaders([1, 4, 6, 6], [4, 8, 3, 3], subgroups, { opType: "ConvTranspose", strides });
+      const phases = await shaders([1, 4, 6, 6], [4, 16, 3, 3], subgroups, { opType: "ConvTranspose", strides });
       expect(phases.filter((name) => !share.test(name))).toEqual([]);
       expect(phases.length).toBe(2); // one of them has a single tap
     }

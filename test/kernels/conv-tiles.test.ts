@@ -1,0 +1,115 @@
+/** Every way in which lanes share weights gives the same bits; the tiles for hardware, on the software adapters. */
+import { expect, test } from "vitest";
+import { must } from "../../src/errors.ts";
+import { Executable } from "../../src/engine/executable.ts";
+import { makePlan } from "../../src/engine/plan.ts";
+import { WeightStore } from "../../src/engine/weights.ts";
+import type { Gpu } from "../../src/gpu/gpu.ts";
+import { convolveFours, foursProduct, foursWeights, shaderOf } from "../../src/kernels/conv-fours.ts";
+import type { ConvTile } from "../../src/kernels/conv-fours-shader.ts";
+import type { ConvGeometry } from "../../src/kernels/conv-geometry.ts";
+import { memoryBytes } from "../../src/kernels/conv-memory-shader.ts";
+import { candidateTiles } from "../../src/kernels/conv-tiles.ts";
+import { foursElements, type FoursTensor } from "../../src/kernels/fours.ts";
+import type { DeviceTensor } from "../../src/kernels/operator.ts";
+import { graphOf } from "../engine/network.ts";
+import { randomTensor } from "../support/numbers.ts";
+import { onAdapters } from "../support/on-adapters.ts";
+
+const geometry = (rest: Partial<ConvGeometry>): ConvGeometry => ({
+  ...{ batch: 3, groups: 1, channels: 18, outputs: 75, input: [9, 7], output: [9, 7] },
+  ...{ kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0], transposed: false },
+  ...rest,
+});
+
+/** Blocks that end within pixels, outputs, slabs; slabs that begin within a tap, and with several taps. */
+const cases: readonly (Partial<ConvGeometry> & { readonly title: string })[] = [
+  { title: "points" },
+  { title: "3x3, pad 1, 18 channels", kernel: [3, 3], pads: [1, 1] },
+  { title: "5x2 of 3 channels, strides, pads", channels: 3, kernel: [5, 2], strides: [2, 1], pads: [3, 1] },
+  { title: "2 groups of 20, dilated", channels: 8, outputs: 20, groups: 2, kernel: [3, 1], dilations: [2, 1] },
+];
+const layers = cases.map(({ title, ...rest }) => {
+  const all = geometry(rest);
+  const size = (k: 0 | 1): number =>
+    Math.floor((all.input[k] + 2 * all.pads[k] - all.dilations[k] * (all.kernel[k] - 1) - 1) / all.strides[k]) + 1;
+  return { title, g: { ...all, output: [size(0), size(1)] } as const };
+});
+
+/** The sums, with a bias, an addend, limits and a mask. */
+async function run(gpu: Gpu, g: ConvGeometry, tile: ConvTile): Promise<Float32Array> {
+  const w = randomTensor([g.groups * g.outputs, g.channels, ...g.kernel], 2);
+  const weights = foursWeights(w.data, g, tile.outputs);
+  const shape = [g.batch, g.groups * g.outputs, ...g.output];
+  const shapes = {
+    ...{ input: [g.batch, g.groups * g.channels, ...g.input], residual: shape, mask: shape },
+    ...{ bias: [Math.ceil((g.groups * g.outputs) / 4) * 4], weights: weights.shape },
+  };
+  const inputs = new Map<string, Float32Array>();
+  const extend: NonNullable<Parameters<typeof makePlan>[1]["extend"]> = (x) => {
+    const given = (name: keyof typeof shapes, data: ArrayLike<number>): DeviceTensor => {
+      inputs.set(name, Float32Array.from(data));
+      return x.input(name, [data.length]);
+    };
+    const fours = (name: "input" | "residual" | "mask", seed: number): FoursTensor => {
+      const { slot } = given(name, randomTensor([foursElements(shapes[name])], seed).data);
+      return { slot, shape: shapes[name], inFours: true };
+    };
+    const output = x.result("output", [foursElements(shape)]);
+    const operands = {
+      ...{ input: fours("input", 1), residual: fours("residual", 3), mask: fours("mask", 4), clamp: [-1, 9] as const },
+      ...{ bias: given("bias", randomTensor(shapes.bias, 5).data), label: "test" },
+      output: { slot: output.slot, shape, inFours: true } as const,
+    };
+    convolveFours(x, { ...foursProduct(g), tile }, operands, given("weights", weights.data));
+  };
+  const plan = makePlan({ ...graphOf([], [], []), inputs: [] }, { inputs: new Map(), outputs: [], extend }, gpu);
+  using store = new WeightStore(gpu);
+  using executable = await Executable.make(gpu, plan, store);
+  executable.fill(-987654321);
+  executable.run(inputs);
+  return must((await executable.read(["output"])).get("output"), "output");
+}
+
+const hardware = candidateTiles(32).filter((t) => t.share === "memory");
+const small = (subgroups: number): ConvTile =>
+  must(
+    candidateTiles(subgroups).find((t) => t.pixels === 4 && t.outputs === 4),
+    "a small tile",
+  );
+
+onAdapters("Tiles of convolutions", (gpu) => {
+  test.each(layers)("every sharing gives the same bits: $title", async ({ g }) => {
+    const expected = await run(gpu(), g, small(0));
+    expect(expected.every((v) => Number.isFinite(v) && v !== -987654321)).toBe(true);
+    expect(new Set(expected).size).toBeGreaterThan(expected.length / 4);
+    const own = [4, 8].filter((n) => n <= gpu().subgroups).map(small);
+    // The large ones take lavapipe seconds to compile: with points only.
+    const large = g.kernel[0] * g.kernel[1] === 1 ? Infinity : 4;
+    for (const tile of [...own, ...hardware.filter((t) => t.pixels <= large)]) {
+      expect(await run(gpu(), g, tile), shaderOf(tile).name).toEqual(expected);
+    }
+  });
+
+  test("subgroups of 32 and 64 lanes compile", async () => {
+    if (gpu().subgroups === 0) return;
+    const wide = { share: "broadcast", across: 1, staged: 0, point: false } as const;
+    for (const tile of [
+      { ...wide, subgroup: 32, lanes: 64, pixels: 4, outputs: 32 },
+      { ...wide, subgroup: 64, lanes: 128, pixels: 2, outputs: 64 },
+      { ...wide, subgroup: 32, lanes: 64, pixels: 2, outputs: 64, point: true },
+    ]) {
+      const { pipeline } = await gpu().pipeline({ shader: shaderOf(tile) });
+      expect(pipeline.label).toContain(`broadcast ${tile.subgroup} of ${tile.lanes}`);
+    }
+  });
+});
+
+test("tiles for hardware need no more than WebGPU guarantees", () => {
+  expect(hardware.length).toBeGreaterThan(3);
+  for (const t of hardware) {
+    expect(memoryBytes(t)).toBeLessThanOrEqual(16384);
+    expect(t.lanes).toBeLessThanOrEqual(256);
+    expect(shaderOf(t).code).toContain("workgroupBarrier");
+  }
+});
