@@ -17,7 +17,7 @@ export const hasOutput = (l: Lowering, k: number): boolean => (l.node.outputs[k]
 export const groupsFor = (elements: number): number => Math.ceil(elements / 64);
 
 interface Step {
-  readonly shader: KernelCall["shader"];
+  readonly shader: Extract<KernelCall["shader"], string>;
   readonly entry?: string;
   readonly params: readonly Param[];
   readonly reads: readonly Slot[];
