@@ -7,7 +7,8 @@ import { graphOf, node } from "../engine/network.ts";
 import { expectWithin, randomTensor, U } from "../support/numbers.ts";
 import { onAdapters } from "../support/on-adapters.ts";
 
-const gated = (...rest: GraphNode[]): Graph => graphOf([node("Sigmoid", ["image"], ["gate"]), ...rest], [2, 5], ["y"], {});
+const gated = (...rest: GraphNode[]): Graph =>
+  graphOf([node("Sigmoid", ["image"], ["gate"]), ...rest], [2, 5], ["y"], {});
 const inputs = new Map([["image", [2, 5]]]);
 const labels = (graph: Graph, outputs: readonly string[]): string[] =>
   makePlan(graph, { inputs, outputs }).calls.map((c) => c.label.replace(/^.*: /, ""));

@@ -116,11 +116,7 @@ onAdapters("operators on tensors in fours", (gpu) => {
   test.each(cases)("$title", async (c) => {
     const graph = network(c);
     const x = randomTensor(c.shape, 7);
-    const plan = makePlan(
-      graph,
-      { inputs: new Map([["image", c.shape]]), outputs: ["copy", "inFours"] },
-      gpu(),
-    );
+    const plan = makePlan(graph, { inputs: new Map([["image", c.shape]]), outputs: ["copy", "inFours"] }, gpu());
     expect(plan.calls.map((call) => `${nameOf(call.shader)}: ${call.entry ?? "main"}`)).toContain(c.ran);
     using session = new Session(gpu(), graph);
     const got = await session.run(new Map([["image", x]]), ["copy", "inFours", "inRows"]);
