@@ -1,6 +1,8 @@
 // Relevance of every channel on every image, R[n, c] = sum over positions p of (z[n, c, p] - b[c]) g[n, c, p], where g is
 // the gradient of the label's logit (METHOD.md A1; without the bias, so that a folded BatchNormalization changes nothing).
-// A lane sums one channel of one image, four positions at a time, in blocks of 64: rounding grows with 16 + positions / 64.
+//   main:  tensors in rows; a lane sums one channel of one image, four positions at a time, in blocks of 64: rounding grows with
+//          16 + positions / 64.
+//   fours: tensors in fours, whole ones; a lane sums four channels, in blocks of 32: rounding grows with 32 + positions / 32.
 
 override LANES: u32 = 8;
 
@@ -48,4 +50,33 @@ fn main(
     sum += block;
   }
   relevance[index] = (sum.x + sum.y) + (sum.z + sum.w);
+}
+
+@group(0) @binding(3) var<storage, read> biases: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> relevances: array<vec4f>;
+
+@compute @workgroup_size(LANES)
+fn fours(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = ((group.z * groups.y + group.y) * groups.x + group.x) * LANES + lane;
+  let fours = params.channels / 4u;
+  if (index >= params.images * fours) {
+    return;
+  }
+  let b = select(vec4f(), biases[index % fours], params.hasBias != 0u);
+  let end = (index + 1u) * params.positions;
+  var at = index * params.positions;
+  var sum = vec4f();
+  while (at < end) {
+    let blockEnd = min(at + 32u, end);
+    var block = vec4f();
+    for (; at < blockEnd; at++) {
+      block = fma(z[at] - b, gradient[at], block);
+    }
+    sum += block;
+  }
+  relevances[index] = sum;
 }

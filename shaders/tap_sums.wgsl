@@ -3,6 +3,7 @@
 // of one tap or of 3x3 ones, whose sums one lane can gather while it reads each element once, four at a time.
 //   main:  any kernel; a lane a tap, rows first, then the rows' sums.
 //   point: one tap, horizontal stride a power of two; a lane a plane, in blocks of 16 loads.
+//   fours: up to 3x3 taps, tensors in fours; a lane a plane of four channels, rows first, then the rows' sums.
 //   small: up to 3x3 taps, strides powers of two; a lane a plane, rows first, then the rows' sums.
 
 override LANES: u32 = 8;
@@ -139,6 +140,67 @@ fn small(
   for (var ky = 0u; ky < params.kernelHeight; ky++) {
     for (var kx = 0u; kx < params.kernelWidth; kx++) {
       sums[(index * params.kernelHeight + ky) * params.kernelWidth + kx] = all[ky][kx];
+    }
+  }
+}
+
+// Whether a tap's stride meets `at`, counted from the tap's first position in the padded image.
+fn meets(at: i32, stride: u32, count: u32) -> bool {
+  return (at >= 0) & (at < i32(count * stride)) & (at % i32(stride) == 0);
+}
+
+@compute @workgroup_size(LANES)
+fn fours(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = ((group.z * groups.y + group.y) * groups.x + group.x) * LANES + lane;
+  if (index >= params.images * (params.channels / 4u)) {
+    return;
+  }
+  let apart = i32(params.dilationX);
+  var first = array<vec4f, 3>();
+  var second = array<vec4f, 3>();
+  var third = array<vec4f, 3>();
+  for (var y = 0; y < i32(params.height); y++) {
+    let at = y + params.padTop;
+    let down = i32(params.dilationY);
+    let top = meets(at, params.strideY, params.outHeight);
+    let centre = (params.kernelHeight > 1u) & meets(at - down, params.strideY, params.outHeight);
+    let bottom = (params.kernelHeight > 2u) & meets(at - 2 * down, params.strideY, params.outHeight);
+    if (!(top | centre | bottom)) {
+      continue;
+    }
+    let row = (index * params.height + u32(y)) * params.width;
+    var left = vec4f();
+    var middle = vec4f();
+    var right = vec4f();
+    for (var x = 0; x < i32(params.width); x++) {
+      let value = input[row + u32(x)];
+      let start = x + params.padLeft;
+      left += select(vec4f(), value, meets(start, params.strideX, params.outWidth));
+      middle += select(vec4f(), value, meets(start - apart, params.strideX, params.outWidth));
+      right += select(vec4f(), value, meets(start - 2 * apart, params.strideX, params.outWidth));
+    }
+    if (top) {
+      first[0] += left; first[1] += middle; first[2] += right;
+    }
+    if (centre) {
+      second[0] += left; second[1] += middle; second[2] += right;
+    }
+    if (bottom) {
+      third[0] += left; third[1] += middle; third[2] += right;
+    }
+  }
+  let all = array<array<vec4f, 3>, 3>(first, second, third);
+  let taps = params.kernelHeight * params.kernelWidth;
+  for (var ky = 0u; ky < params.kernelHeight; ky++) {
+    for (var kx = 0u; kx < params.kernelWidth; kx++) {
+      let value = all[ky][kx];
+      for (var k = 0u; k < 4u; k++) {
+        sums[(4u * index + k) * taps + ky * params.kernelWidth + kx] = value[k];
+      }
     }
   }
 }

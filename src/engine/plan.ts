@@ -5,6 +5,7 @@ import type { Graph, GraphInput, GraphNode, HostTensor, ShapedGraph } from "../g
 import { mergeSwish } from "../graph/merge-swish.ts";
 import { inferShapes } from "../graph/infer.ts";
 import { nearest } from "../graph/names.ts";
+import type { FoursTensor } from "../kernels/fours.ts";
 import type { Capabilities, DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
 import { inferRule } from "../kernels/table.ts";
 import { PlanBuilder, type SlotKind } from "./builder.ts";
@@ -21,6 +22,10 @@ export interface Extension {
   value(name: string): DeviceTensor;
   /** The gradient with regard to a value among `wrt`, once it is made. */
   gradient(name: string): DeviceTensor;
+  /** `value` in fours (kernels/fours.ts), for images. */
+  valueFours(name: string): FoursTensor;
+  /** `gradient` in fours. */
+  gradientFours(name: string): FoursTensor;
   /** A buffer that the host fills before each run. */
   input(name: string, shape: readonly number[]): DeviceTensor;
   constant(key: string, make: () => HostTensor): DeviceTensor;
@@ -166,18 +171,22 @@ function extensionOf(
   visible: ReadonlySet<string>,
   gradients: ReadonlyMap<string, Stored>,
 ): Extension {
+  const seen = (name: string): string => {
+    invariant(visible.has(name), `${name} is used by an extension, but not visible`);
+    return name;
+  };
+  const made = (name: string): Stored => {
+    const g = gradients.get(name);
+    if (g === undefined) throw unknownValue(name, [...gradients.keys()]);
+    return g;
+  };
   return {
     subgroups: builder.subgroups,
     workgroupBytes: builder.workgroupBytes,
-    value: (name) => {
-      invariant(visible.has(name), `${name} is used by an extension, but not visible`);
-      return builder.value(name);
-    },
-    gradient: (name) => {
-      const g = gradients.get(name);
-      if (g === undefined) throw unknownValue(name, [...gradients.keys()]);
-      return g.rows(builder, gradientName(name));
-    },
+    value: (name) => builder.value(seen(name)),
+    valueFours: (name) => builder.valueFours(seen(name)),
+    gradient: (name) => made(name).rows(builder, gradientName(name)),
+    gradientFours: (name) => made(name).fours(builder, gradientName(name)),
     input: (name, shape) => builder.input(name, shape),
     constant: (key, make) => builder.constant(key, make),
     scratch: (elements) => builder.slot(elements),

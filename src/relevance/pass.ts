@@ -10,11 +10,12 @@ import { seedName, type Extension } from "../engine/plan.ts";
 import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
 import { tensorKey } from "../graph/identity.ts";
+import { wholeFours } from "../kernels/fours.ts";
 import { f32, spread, type DeviceTensor } from "../kernels/operator.ts";
 import { importanceWords } from "./importance.ts";
 import type { StudyLayer } from "./study.ts";
 import { tapsOf } from "./study.ts";
-import { lanesFor, tapSums } from "./tap-sums.ts";
+import { lanesFor, tapSums, tapSumsFours, tapSumsInFours } from "./tap-sums.ts";
 
 export { tapSums } from "./tap-sums.ts";
 
@@ -197,25 +198,32 @@ const sumsShape = (batch: number, { geometry }: StudiedLayer) => [batch, geometr
 
 function sumTaps(x: Extension, { layer, geometry }: StudiedLayer, target: DeviceTensor): void {
   const [batch = 0] = target.shape;
-  tapSums(x, x.value(layer.input), target, geometry, [batch, ...layer.outputShape.slice(1)]);
+  const outputShape = [batch, ...layer.outputShape.slice(1)];
+  if (tapSumsInFours(layer.inputShape, geometry)) {
+    tapSumsFours(x, x.valueFours(layer.input), target, geometry, outputShape);
+  } else tapSums(x, x.value(layer.input), target, geometry, outputShape);
 }
 
 /** Behind the gradient: relevance, and which channels reach the thresholds. */
 function relevance(x: Extension, studied: StudiedLayer, index: number, { batch, taus }: PassOptions): void {
   const { output, bias } = tapOf(studied);
   const { relevance: name, bits: bitsName } = resultNames(index);
-  const z = x.value(output);
   const channels = studied.geometry.outChannels;
   const result = x.result(name, [batch, channels]);
   const biasTensor = bias === undefined ? undefined : x.constant(tensorKey(bias), () => bias);
   const lanes = lanesFor(x.subgroups);
+  // By the shape alone, so that a layer's relevance has the same bits whatever else is studied.
+  const { outputShape } = studied.layer;
+  const inFours = wholeFours(outputShape);
+  const [z, g] = inFours ? [x.valueFours(output), x.gradientFours(output)] : [x.value(output), x.gradient(output)];
   x.dispatch({
     shader: "relevance",
+    entry: inFours ? "fours" : "main",
     constants: { LANES: lanes },
-    params: [batch, channels, z.shape.slice(2).reduce((a, b) => a * b, 1), bias === undefined ? 0 : 1],
-    reads: [z.slot, x.gradient(output).slot, (biasTensor ?? z).slot],
+    params: [batch, channels, outputShape.slice(2).reduce((a, b) => a * b, 1), bias === undefined ? 0 : 1],
+    reads: [z.slot, g.slot, (biasTensor ?? z).slot],
     writes: [result.slot],
-    workgroups: spread(Math.ceil((batch * channels) / lanes)),
+    workgroups: spread(Math.ceil((batch * channels) / (inFours ? 4 : 1) / lanes)),
     label: "relevance",
   });
   markImportant(x, result, x.result(bitsName, [batch, importanceWords(taus.length, channels)]), taus);

@@ -1,5 +1,6 @@
 /** Tap sums on the GPU (METHOD.md B, "One pass finds"): the dispatch, and which of its shader's ways suits a layer. */
 import type { Extension } from "../engine/plan.ts";
+import { wholeFours, type FoursTensor } from "../kernels/fours.ts";
 import { spread, type DeviceTensor } from "../kernels/operator.ts";
 import { planeOf } from "../kernels/spatial.ts";
 import type { StudyLayer } from "./study.ts";
@@ -49,6 +50,36 @@ export function tapSums(
     reads: [input.slot],
     writes: [target.slot],
     workgroups: spread(Math.ceil(tasks / lanes)),
+    label: "tap sums",
+  });
+}
+
+/** Whether `tapSumsFours` can do a layer: whole fours, up to 3x3 taps. By the shape alone: bits must not depend on the plan. */
+export const tapSumsInFours = (inputShape: readonly number[], g: StudyLayer): boolean =>
+  wholeFours(inputShape) && g.kernel.every((k) => k <= 3);
+
+/** Tap sums of an input in fours; the rest as in `tapSums`. */
+export function tapSumsFours(
+  x: Pick<Extension, "dispatch" | "subgroups">,
+  input: FoursTensor,
+  target: DeviceTensor,
+  g: StudyLayer,
+  outputShape: readonly number[],
+): void {
+  const [batch = 0] = input.shape;
+  const lanes = lanesFor(x.subgroups);
+  x.dispatch({
+    shader: "tap_sums",
+    entry: "fours",
+    constants: { LANES: lanes },
+    params: [
+      ...[batch, g.inChannels, ...planeOf(input.shape)],
+      ...[...planeOf(outputShape), ...g.kernel],
+      ...[...g.strides, ...g.dilations, g.pads[0], g.pads[1]],
+    ],
+    reads: [input.slot],
+    writes: [target.slot],
+    workgroups: spread(Math.ceil((batch * g.inChannels) / 4 / lanes)),
     label: "tap sums",
   });
 }
