@@ -5,6 +5,7 @@
 
 override RESIDUAL: bool = false;
 override MASK: bool = false;
+override SUMS: bool = false;
 override SLIDE: bool = false;
 
 struct Params {
@@ -25,6 +26,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> residual: array<vec4f>;
 @group(0) @binding(5) var<storage, read> mask: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> sums: array<vec4f>;
 
 // Zero outside the row: what lies before it wraps to beyond it.
 fn load(row: u32, valid: bool, x: u32) -> vec4f {
@@ -34,6 +36,9 @@ fn load(row: u32, valid: bool, x: u32) -> vec4f {
 
 fn finish(at: u32, sum: vec4f) {
   var v = sum;
+  if (SUMS) {
+    sums[at] = v;
+  }
   if (RESIDUAL) {
     v += residual[at];
   }

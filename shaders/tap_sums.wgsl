@@ -4,6 +4,7 @@
 //   main:  any kernel; a lane a tap, rows first, then the rows' sums.
 //   point: one tap, horizontal stride a power of two; a lane a plane, in blocks of 16 loads.
 //   fours: up to 3x3 taps, tensors in fours; a lane a plane of four channels, rows first, then the rows' sums.
+//   fours_point: the same of one tap, which need not ask of each element whether it meets it.
 //   small: up to 3x3 taps, strides powers of two; a lane a plane, rows first, then the rows' sums.
 
 override LANES: u32 = 8;
@@ -149,6 +150,21 @@ fn meets(at: i32, stride: u32, count: u32) -> bool {
   return (at >= 0) & (at < i32(count * stride)) & (at % i32(stride) == 0);
 }
 
+fn within(at: i32) -> bool {
+  return (at >= 0) & (at < i32(params.outWidth));
+}
+
+// The sum over the columns of a row in fours that a tap meets, `apart` elements from the first tap.
+fn metSum(row: u32, apart: i32) -> vec4f {
+  var sum = vec4f();
+  for (var ox = 0u; ox < params.outWidth; ox++) {
+    let x = i32(ox * params.strideX) + apart - params.padLeft;
+    let inside = (x >= 0) & (x < i32(params.width));
+    sum += select(vec4f(), input[row + select(0u, u32(x), inside)], inside);
+  }
+  return sum;
+}
+
 @compute @workgroup_size(LANES)
 fn fours(
   @builtin(workgroup_id) group: vec3u,
@@ -173,15 +189,22 @@ fn fours(
       continue;
     }
     let row = (index * params.height + u32(y)) * params.width;
+    // Without division by the stride, which costs more than a load: with one, each tap reads what it meets.
     var left = vec4f();
     var middle = vec4f();
     var right = vec4f();
-    for (var x = 0; x < i32(params.width); x++) {
-      let value = input[row + u32(x)];
-      let start = x + params.padLeft;
-      left += select(vec4f(), value, meets(start, params.strideX, params.outWidth));
-      middle += select(vec4f(), value, meets(start - apart, params.strideX, params.outWidth));
-      right += select(vec4f(), value, meets(start - 2 * apart, params.strideX, params.outWidth));
+    if (params.strideX == 1u) {
+      for (var x = 0; x < i32(params.width); x++) {
+        let value = input[row + u32(x)];
+        let start = x + params.padLeft;
+        left += select(vec4f(), value, within(start));
+        middle += select(vec4f(), value, within(start - apart));
+        right += select(vec4f(), value, within(start - 2 * apart));
+      }
+    } else {
+      left = metSum(row, 0);
+      middle = metSum(row, apart);
+      right = metSum(row, 2 * apart);
     }
     if (top) {
       first[0] += left; first[1] += middle; first[2] += right;
@@ -202,5 +225,38 @@ fn fours(
         sums[(4u * index + k) * taps + ky * params.kernelWidth + kx] = value[k];
       }
     }
+  }
+}
+
+@compute @workgroup_size(LANES)
+fn fours_point(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) groups: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let index = ((group.z * groups.y + group.y) * groups.x + group.x) * LANES + lane;
+  if (index >= params.images * (params.channels / 4u)) {
+    return;
+  }
+  // Columns of the output whose tap lies inside the row: pads may be negative.
+  let lead = u32(max(params.padLeft, 0));
+  let first = (lead + params.strideX - 1u) / params.strideX;
+  let reach = i32(params.width) + params.padLeft;
+  let last = min(u32(max(reach + i32(params.strideX) - 1, 0)) / params.strideX, params.outWidth);
+  var sum = vec4f();
+  for (var oy = 0u; oy < params.outHeight; oy++) {
+    let y = i32(oy * params.strideY) - params.padTop;
+    if (y < 0 || y >= i32(params.height)) {
+      continue;
+    }
+    let row = (index * params.height + u32(y)) * params.width - u32(params.padLeft);
+    var rowSum = vec4f();
+    for (var ox = first; ox < last; ox++) {
+      rowSum += input[row + ox * params.strideX];
+    }
+    sum += rowSum;
+  }
+  for (var k = 0u; k < 4u; k++) {
+    sums[4u * index + k] = sum[k];
   }
 }

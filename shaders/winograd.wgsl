@@ -6,6 +6,7 @@
 
 override RESIDUAL: bool = false;
 override MASK: bool = false;
+override SUMS: bool = false;
 
 struct Params {
   // Tiles of all images, of one image, of a row of tiles; fours of channels.
@@ -24,6 +25,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> residual: array<vec4f>;
 @group(0) @binding(4) var<storage, read> mask: array<vec4f>;
 @group(0) @binding(5) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(6) var<storage, read_write> sums: array<vec4f>;
 
 alias Line4 = array<vec4f, 4>;
 alias Line6 = array<vec4f, 6>;
@@ -56,6 +58,9 @@ fn store(p: Place, i: u32, j: u32, sum: vec4f) {
   if ((p.y + i < params.height) & (p.x + j < params.width)) {
     let at = p.start + (p.y + i) * params.width + p.x + j;
     var v = sum;
+    if (SUMS) {
+      sums[at] = v;
+    }
     if (RESIDUAL) {
       v += residual[at];
     }

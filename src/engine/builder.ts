@@ -1,6 +1,6 @@
 /** Collects the dispatches of a plan while operators are lowered, and the slots that they touch. */
 import { invariant, must } from "../errors.ts";
-import { sizeOf, type HostTensor, type ShapedGraph } from "../graph/graph.ts";
+import { sizeOf, type GraphNode, type HostTensor, type ShapedGraph } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
 import type { FoursTensor } from "../kernels/fours.ts";
 import type { Capabilities, DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
@@ -31,6 +31,8 @@ export class PlanBuilder {
   /** Host-written buffers by name: the graph's inputs, gradient seeds, labels. */
   readonly inputs = new Map<string, DeviceTensor>();
   readonly results = new Map<string, DeviceTensor>();
+  /** What the forward pass of a node noted for its gradient. */
+  readonly notes = new Map<GraphNode, Slot>();
 
   constructor(graph: ShapedGraph, adapter: Capabilities, winograd: boolean) {
     this.graph = graph;

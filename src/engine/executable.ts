@@ -228,15 +228,26 @@ export class Executable implements Disposable {
 
   /** The named results of the last run. */
   async read(names: readonly string[]): Promise<Map<string, Float32Array>> {
+    const { data } = await this.startRead(names);
+    return data;
+  }
+
+  /** As read, but resolves as soon as the next run may begin (`Gpu.startRead`). */
+  async startRead(names: readonly string[]): Promise<{ readonly data: Promise<Map<string, Float32Array>> }> {
     const tensors = names.map((n): DeviceTensor => must(this.plan.results.get(n), `result ${n}`));
     // No kernel writes a tensor without elements, and it has no memory.
     const stored = tensors.filter((t) => sizeOf(t.shape) > 0);
-    const raw = await this.#gpu.read(
+    const { data } = await this.#gpu.startRead(
       stored.map((t) => ({ buffer: this.#bufferOf(t.slot.id), bytes: 4 * sizeOf(t.shape) })),
     );
-    return new Map(
-      names.map((n, i) => [n, new Float32Array(raw[stored.indexOf(must(tensors[i], n))] ?? new ArrayBuffer(0))]),
+    const named = data.then(
+      (raw) =>
+        new Map(
+          names.map((n, i) => [n, new Float32Array(raw[stored.indexOf(must(tensors[i], n))] ?? new ArrayBuffer(0))]),
+        ),
     );
+    named.catch(() => undefined);
+    return { data: named };
   }
 
   [Symbol.dispose](): void {

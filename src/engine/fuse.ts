@@ -1,6 +1,7 @@
 /**
  * What a convolution does as it writes its result, in place of a pass over the tensor each: Add of a tensor of its shape,
- * then Relu or Clip. Values in between are never stored, so only those that nobody else reads are fused away.
+ * then Relu or Clip. Values in between are not stored, so only those that nobody else reads are fused away; but a
+ * convolution can write its own output too.
  */
 import type { GraphNode, ShapedGraph } from "../graph/graph.ts";
 import { readers } from "../graph/prune.ts";
@@ -15,6 +16,8 @@ export interface Fused {
   /** A value that is added to the head's result. */
   readonly residual?: string;
   readonly clamp?: readonly [lowest: number, highest: number];
+  /** Whether the head's own output is to be seen, beside `output`. */
+  readonly sums: boolean;
 }
 
 export interface Fusions {
@@ -47,9 +50,9 @@ export function fuse(
   });
   const operatorOf = (node: GraphNode): Operator | undefined => operators.get(node.opType);
   const shapeOf = (name: string): string => graph.values.get(name)?.shape.join() ?? "";
-  /** The only reader of a value that nobody else wants. */
-  const next = (name: string): GraphNode | undefined =>
-    uses.get(name) === 1 && !kept.has(name) ? readerOf.get(name) : undefined;
+  /** The only reader of a value; none where the value must be stored. */
+  const next = (name: string, stored: boolean): GraphNode | undefined =>
+    uses.get(name) === 1 && !stored ? readerOf.get(name) : undefined;
 
   const taken = new Set<GraphNode>();
   const byLast = new Map<GraphNode, Fused>();
@@ -59,8 +62,10 @@ export function fuse(
     if (operatorOf(head)?.fuses?.(question(head)) !== true || head.outputs.length !== 1) continue;
     let output = head.outputs[0] ?? "";
     const group = [head];
-    let fused: Fused = { head, output };
-    const add = next(output);
+    const sums = kept.has(output);
+    if (sums && operatorOf(head)?.writesSums !== true) continue;
+    let fused: Fused = { head, output, sums };
+    const add = next(output, false);
     if (add?.opType === "Add" && !taken.has(add)) {
       const other = add.inputs.find((name) => name !== output);
       const sum = add.outputs[0] ?? "";
@@ -71,11 +76,13 @@ export function fuse(
         output = sum;
       }
     }
-    const clamping = next(output);
+    const clamping = next(output, group.length > 1 && kept.has(output));
     if (clamping !== undefined && !taken.has(clamping)) {
       const operator = operatorOf(clamping);
       const clamp = operator?.clamp?.(question(clamping));
-      const passable = !active.has(clamping) || operator?.gradientOfOutput === true;
+      // Its input, which the gradient of a Clip reads, is there where it is the sums.
+      const there = sums && group.length === 1;
+      const passable = !active.has(clamping) || operator?.gradientOfOutput === true || there;
       if (clamp !== undefined && passable && clamping.inputs[0] === output) {
         fused = { ...fused, clamp, output: clamping.outputs[0] ?? "" };
         group.push(clamping);

@@ -10,8 +10,11 @@ import type { PlanBuilder } from "./builder.ts";
 import { fuse, type Fused } from "./fuse.ts";
 import { Stored } from "./stored.ts";
 
-/** @param fused what is done with the node's result as it is written */
-function lowering(builder: PlanBuilder, node: GraphNode, fused?: Fused): Lowering {
+/**
+ * @param fused what is done with the node's result as it is written
+ * @param active whether a gradient will pass the node
+ */
+function lowering(builder: PlanBuilder, node: GraphNode, fused?: Fused, active = false): Lowering {
   const { graph } = builder;
   const nameOf = (k: number): string => node.inputs[k] ?? "";
   const outputOf = (k: number): string => fused?.output ?? must(node.outputs[k], `output ${k} of ${node.name}`);
@@ -31,11 +34,13 @@ function lowering(builder: PlanBuilder, node: GraphNode, fused?: Fused): Lowerin
     epilogue: {
       residual: fused?.residual === undefined ? undefined : builder.valueFours(fused.residual),
       clamp: fused?.clamp,
+      sums: fused?.sums === true ? builder.reserveFours(must(node.outputs[0], `output of ${node.name}`)) : undefined,
     },
     alias: (k, from) => {
       builder.alias(outputOf(k), nameOf(from));
     },
     scratch: (elements) => builder.slot(elements),
+    note: active ? (slot) => builder.notes.set(node, slot) : undefined,
     constant: (key, make) => builder.constant(key, make),
     dispatch: (call) => {
       builder.dispatch(call);
@@ -73,7 +78,8 @@ export function lowerForward(
     if (before.has(node)) continue;
     const fused = byLast.get(node);
     const head = fused?.head ?? node;
-    operators.get(head.opType)?.forward?.(lowering(builder, head, fused));
+    operators.get(head.opType)?.forward?.(lowering(builder, head, fused, active.has(head)));
+    if (fused?.sums === true) head.outputs.forEach(made);
     node.outputs.forEach(made);
   }
 }
@@ -215,6 +221,7 @@ export function lowerGradient(
       hasOutputGradient: (k) => gradients[k] !== undefined,
       outputGradient: (k) => gradients[k]?.rows(builder, `${node.outputs[k] ?? ""}: gradient`),
       outputGradientFours: (k) => gradients[k]?.fours(builder, `${node.outputs[k] ?? ""}: gradient`),
+      noted: builder.notes.get(node),
       gradientStandsInFours: (k) => gradients[k]?.standsInFours === true,
       resultFours: (k) => builder.valueFours(must(node.outputs[k], `output ${k} of ${node.name}`)),
       wants: (k) => carries.has(nameOf(k)),

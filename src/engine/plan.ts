@@ -18,7 +18,7 @@ export interface Extension {
   /** As in Lowering. */
   readonly subgroups: number;
   readonly workgroupBytes: number;
-  /** A value of the graph; it must be among the request's `outputs`, `wrt` or `visible`. */
+  /** A value of the graph; it must be among the request's `outputs` or `visible`. */
   value(name: string): DeviceTensor;
   /** The gradient with regard to a value among `wrt`, once it is made. */
   gradient(name: string): DeviceTensor;
@@ -59,7 +59,7 @@ export interface PlanRequest {
   readonly extend?: (extension: Extension) => void;
   /**
    * Adds dispatches right behind those that make a value, or a gradient of `gradient.wrt`: what is consumed as it is made
-   * gives its memory back. Called for each value that is visible (outputs, `wrt`, `visible`), then for each gradient.
+   * gives its memory back. Called for each value that is visible (`outputs`, `visible`), then for each gradient.
    */
   readonly follow?: {
     readonly value?: (name: string, extension: Extension) => void;
@@ -130,16 +130,18 @@ function withConstantPaths(
  */
 export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabilities = PLAIN): Plan {
   const wrt = request.gradient?.wrt ?? [];
-  const visible = new Set([...request.outputs, ...wrt, ...(request.visible ?? [])]);
+  const visible = new Set([...request.outputs, ...(request.visible ?? [])]);
   if (request.gradient) visible.add(request.gradient.of);
+  // A gradient does not need the value that it is with regard to: that may be fused away.
+  const named = new Set([...visible, ...wrt]);
   const whole = joined(graph, request.beside);
   const shaped = inferShapes(whole, request.inputs, inferRule);
-  for (const name of visible) {
+  for (const name of named) {
     if (!shaped.values.has(name)) throw unknownValue(name, [...shaped.values.keys()]);
   }
   if (request.gradient) checkTypes(shaped, [request.gradient.of, ...wrt]);
   const paths = withConstantPaths(shaped, whole, wrt);
-  const kept = new Set([...visible, ...paths.onPath]);
+  const kept = new Set([...named, ...paths.onPath]);
   const folded = mergeSwish(foldBatchNorm(paths.graph, kept), kept);
   const builder = new PlanBuilder(folded, adapter, request.plainSums !== true);
   const active = request.gradient === undefined ? [] : activeNodes(folded, request.gradient.of, wrt);

@@ -238,19 +238,33 @@ export class Gpu implements Disposable {
 
   /** Copies of the first `bytes` of each buffer, read back together, or in turns where one buffer cannot take them all. */
   async read(sources: readonly { buffer: GPUBuffer; bytes: number }[]): Promise<ArrayBuffer[]> {
+    const { data } = await this.startRead(sources);
+    return data;
+  }
+
+  /**
+   * As read, but resolves as soon as all copies are submitted: what is submitted then may overwrite the sources. `data` may
+   * be left alone.
+   */
+  async startRead(
+    sources: readonly { buffer: GPUBuffer; bytes: number }[],
+  ): Promise<{ readonly data: Promise<ArrayBuffer[]> }> {
     this.check();
     const padded = (bytes: number): number => Math.ceil(bytes / 16) * 16;
-    const results: ArrayBuffer[] = [];
+    const parts: Promise<ArrayBuffer[]>[] = [];
     for (let from = 0; from < sources.length;) {
       let [to, total] = [from, 0];
       for (; to < sources.length; to++) {
         total += padded(sources[to]?.bytes ?? 0);
         if (to > from && total > this.device.limits.maxBufferSize) break;
       }
-      results.push(...(await this.#readTogether(sources.slice(from, to))));
+      await parts.at(-1);
+      parts.push(this.#readTogether(sources.slice(from, to)));
       from = to;
     }
-    return results;
+    const data = Promise.all(parts).then((all) => all.flat());
+    data.catch(() => undefined);
+    return { data };
   }
 
   async #readTogether(sources: readonly { buffer: GPUBuffer; bytes: number }[]): Promise<ArrayBuffer[]> {

@@ -1,6 +1,6 @@
 /** Depthwise convolution, one kernel a channel, in fours (shaders/conv_depthwise.wgsl). */
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
-import { plainPads, type FoursOperands } from "./conv-fours.ts";
+import { epilogueConstants, epilogueWrites, plainPads, type FoursOperands } from "./conv-fours.ts";
 import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
 import { f32, spread, type DeviceTensor } from "./operator.ts";
 
@@ -33,8 +33,7 @@ export function convolveDepthwise(l: ConvTarget, g: ConvGeometry, o: FoursOperan
   l.dispatch({
     shader: "conv_depthwise",
     constants: {
-      RESIDUAL: o.residual === undefined ? 0 : 1,
-      MASK: o.mask === undefined ? 0 : 1,
+      ...epilogueConstants(o),
       SLIDE: strides[1] === 1 && g.dilations[1] === 1 ? 1 : 0,
     },
     params: [
@@ -51,7 +50,7 @@ export function convolveDepthwise(l: ConvTarget, g: ConvGeometry, o: FoursOperan
       (o.residual ?? weights).slot,
       (o.mask ?? weights).slot,
     ],
-    writes: [o.output.slot],
+    writes: epilogueWrites(l, o.output.slot, o),
     workgroups: spread(Math.ceil(count / 32)),
     label: o.label,
   });

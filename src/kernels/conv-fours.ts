@@ -8,6 +8,8 @@ import { f32, type DeviceTensor, type GeneratedShader, type Slot } from "./opera
 
 /** What is done to sums before they are written: + residual, clamped, then 0 where the mask is not positive. */
 export interface Epilogue {
+  /** Takes the sums as they are before all of this. */
+  readonly sums?: FoursTensor | undefined;
   readonly residual?: FoursTensor | undefined;
   readonly clamp?: readonly [lowest: number, highest: number] | undefined;
   readonly mask?: FoursTensor | undefined;
@@ -19,6 +21,19 @@ export interface FoursOperands extends Epilogue {
   readonly bias?: DeviceTensor | undefined;
   readonly label: string;
 }
+
+/** The `override` constants of an epilogue: which of its parts there are. */
+export const epilogueConstants = (o: Epilogue): Record<string, number> => ({
+  RESIDUAL: o.residual === undefined ? 0 : 1,
+  MASK: o.mask === undefined ? 0 : 1,
+  SUMS: o.sums === undefined ? 0 : 1,
+});
+
+/** What a dispatch with an epilogue writes; a shader that declares `sums` needs a buffer for it in any case. */
+export const epilogueWrites = (l: Pick<ConvTarget, "scratch">, output: Slot, o: Epilogue): Slot[] => [
+  output,
+  o.sums?.slot ?? l.scratch(4),
+];
 
 const shaders = new Map<string, GeneratedShader>();
 
@@ -184,10 +199,7 @@ export function dispatchProduct(
   const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
   l.dispatch({
     shader: kernel,
-    constants: {
-      RESIDUAL: o.residual === undefined ? 0 : 1,
-      MASK: o.mask === undefined ? 0 : 1,
-    },
+    constants: epilogueConstants(o),
     params: [
       ...[p.pixels, p.outPixels, p.outWidth, p.fours],
       ...[p.input.plane, p.input.image, p.input.height, p.input.width],
@@ -206,7 +218,7 @@ export function dispatchProduct(
       (o.residual ?? { slot: slots.weights }).slot,
       (o.mask ?? { slot: slots.weights }).slot,
     ],
-    writes: [slots.output],
+    writes: epilogueWrites(l, slots.output, o),
     workgroups: [x, Math.ceil(tiles / each) * p.groups, products.count * Math.ceil(across / x)],
     label: slots.label,
   });

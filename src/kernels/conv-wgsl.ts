@@ -1,6 +1,7 @@
 /** What the generated convolutions have in common: parameters, bindings, where a pixel is read and written, the end of a sum. */
 export const CONV_WGSL = `override RESIDUAL: bool = false;
 override MASK: bool = false;
+override SUMS: bool = false;
 
 struct Params {
   // Pixels of all images and of one; of a row of the output; fours of one group's input channels.
@@ -32,6 +33,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> residual: array<vec4f>;
 @group(0) @binding(5) var<storage, read> mask: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> output: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> sums: array<vec4f>;
 
 // a / b for b > 0, given 1 / b: integer division is slow on software adapters. Exact where a / b < 2^22: the quotient in
 // float32 is then off by less than one.
@@ -85,6 +87,9 @@ fn load(offset: u32, valid: bool) -> vec4f {
 
 fn finish(at: u32, sum: vec4f) {
   var v = sum;
+  if (SUMS) {
+    sums[at] = v;
+  }
   if (RESIDUAL) {
     v += residual[at];
   }

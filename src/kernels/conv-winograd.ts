@@ -5,6 +5,8 @@
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
 import {
   dispatchProduct,
+  epilogueConstants,
+  epilogueWrites,
   foursWeightsShape,
   plainPads,
   weightSteps,
@@ -169,14 +171,14 @@ export function convolveWinograd(
   l.dispatch({
     shader: "winograd",
     ...step(`output_${m}`, outFours, [...g.output, 0, 0, f32(lowest), f32(highest), o.bias === undefined ? 0 : 1]),
-    constants: { RESIDUAL: o.residual === undefined ? 0 : 1, MASK: o.mask === undefined ? 0 : 1 },
+    constants: epilogueConstants(o),
     reads: [
       products,
       (o.bias ?? { slot: products }).slot,
       (o.residual ?? { slot: products }).slot,
       (o.mask ?? { slot: products }).slot,
     ],
-    writes: [o.output.slot],
+    writes: epilogueWrites(l, o.output.slot, o),
     label: o.label,
   });
 }

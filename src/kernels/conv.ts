@@ -178,6 +178,7 @@ function operator(resolve: (node: GraphNode, inputs: Inputs) => Resolved): Opera
       });
       return [{ type: "float32", shape: resolve(node, inputs).shape }];
     },
+    writesSums: true,
     fuses: (l) => {
       const { geometry } = resolve(l.node, inputsOf(l));
       const bias = l.info(2) !== undefined;

@@ -1,17 +1,16 @@
 /** GlobalAveragePool, GlobalMaxPool and GlobalLpPool: input [N, C, D1 .. Dn], output [N, C, 1 .. 1] (ONNX opsets 1 to 22). */
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { modelError, requireInput } from "./attributes.ts";
-import { foursElements, wholeFours } from "./fours.ts";
+import { wholeFours } from "./fours.ts";
 import { deviceInput } from "./lowering.ts";
 import type { GradientLowering, Lowering, Operator, Slot } from "./operator.ts";
+import { meanFours, meanGradientFours } from "./pool-fours.ts";
 import { lowerMaxGradient, lpNorm, poolOf } from "./pooling.ts";
 import { lowerReduction, lowerReductionGradient } from "./reduction.ts";
 import type { Reduction } from "./reduction-host.ts";
 import type { Rows } from "./rows.ts";
-import { spread } from "./operator.ts";
 import { rowsOf } from "./rows.ts";
 import { showShape } from "./shape.ts";
-import { planeOf } from "./spatial.ts";
 
 function infer(node: GraphNode, inputs: readonly (ValueInfo | undefined)[]): ValueInfo[] {
   const x = requireInput(node, inputs, 0);
@@ -28,21 +27,7 @@ function channelRows(l: Lowering): { rows: Rows; x: Slot } {
   return { rows: rowsOf(l.node, x.shape, axes), x: x.slot };
 }
 
-/** One lane sums a whole plane of four channels: for the few hundred positions that networks have left there. */
-function meanInFours(l: Lowering): void {
-  const [x, y] = [l.inputFours(0), l.outputFours(0)];
-  const count = foursElements(y.shape) / 4;
-  if (count === 0) return;
-  l.dispatch({
-    shader: "pool_fours",
-    entry: "mean",
-    params: [count, ...planeOf(x.shape), ...new Array<number>(14).fill(0)],
-    reads: [x.slot],
-    writes: [y.slot],
-    workgroups: spread(Math.ceil(count / 32)),
-    label: `${l.node.name}: mean`,
-  });
-}
+const inFours = (l: Lowering): boolean => l.standsInFours(0) && wholeFours(l.info(0)?.shape ?? []);
 
 /** The usual norms have reductions of their own, without pow's rounding. */
 const lpReduction = (p: number): Reduction => (p === 1 ? "L1" : p === 2 ? "L2" : "LP");
@@ -60,14 +45,18 @@ export const globalPooling: Record<string, Operator> = {
   GlobalAveragePool: {
     infer,
     forward(l) {
-      if (l.standsInFours(0) && wholeFours(l.info(0)?.shape ?? [])) {
-        meanInFours(l);
+      if (inFours(l)) {
+        meanFours(l);
         return;
       }
       const { rows, x } = channelRows(l);
       lowerReduction(l, "MEAN", rows, x);
     },
     gradient(l) {
+      if (inFours(l) && l.wants(0)) {
+        meanGradientFours(l);
+        return;
+      }
       const { rows, x } = channelRows(l);
       lowerReductionGradient(l, "MEAN", rows, x);
     },

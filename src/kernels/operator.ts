@@ -86,6 +86,8 @@ export interface Lowering extends Capabilities {
   alias(k: number, from: number): void;
   /** Memory for the length of this node. */
   scratch(elements: number): Slot;
+  /** Keeps what the forward pass noted for the node's gradient, as its `noted`. Only there where a gradient will pass. */
+  readonly note?: ((slot: Slot) => void) | undefined;
   /**
    * A constant made from constants (packed or transformed weights), uploaded once for all plans under this key. The key
    * must say all that the data depends on; `tensorKey` (graph/identity.ts) stands for a tensor. It begins with a word of
@@ -105,6 +107,8 @@ export interface GradientLowering extends Lowering {
   outputGradientFours(k: number): FoursTensor | undefined;
   /** Whether the gradient of output k stands in fours. */
   gradientStandsInFours(k: number): boolean;
+  /** What the forward pass noted. */
+  readonly noted: Slot | undefined;
   /** Output k of the forward pass in fours. */
   resultFours(k: number): FoursTensor;
   /** Whether the gradient with regard to input k is wanted. */
@@ -131,6 +135,8 @@ export interface Operator {
   readonly infer: InferRule;
   /** Whether this node, lowered, does all of an epilogue (Add, Relu, Clip behind it) as it writes its output. */
   readonly fuses?: (l: FusionQuestion) => boolean;
+  /** Whether it then also writes `epilogue.sums`, so that its own output can be seen. */
+  readonly writesSums?: boolean;
   /** Where the operator only clamps its input 0: the limits. undefined where they are not known when planning. */
   readonly clamp?: (l: FusionQuestion) => readonly [lowest: number, highest: number] | undefined;
   /** Whether the gradient reads the node's outputs, and none of its inputs: they need no memory then. */

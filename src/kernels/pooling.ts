@@ -5,15 +5,16 @@
 import type { GraphNode, ValueInfo } from "../graph/graph.ts";
 import { sizeOf } from "../graph/graph.ts";
 import { intAttr, intsAttr, modelError, required, requireInput, unsupported } from "./attributes.ts";
-import { foursElements, wholeFours } from "./fours.ts";
+import { wholeFours } from "./fours.ts";
 import { dataGradient, deviceInput, dispatchElements, hasOutput } from "./lowering.ts";
 import type { GradientLowering, Lowering, Operator, Param, Slot } from "./operator.ts";
-import { f32, spread } from "./operator.ts";
+import { f32 } from "./operator.ts";
+import { averageFours, maxGradientFours, maximumFours, type Range } from "./pool-fours.ts";
 import { lowerReduction } from "./reduction.ts";
 import { rowsOf, TREE_FROM, type Rows } from "./rows.ts";
 import { checkedShape, showShape } from "./shape.ts";
 import type { Spatial } from "./spatial.ts";
-import { extent, pair, planeOf, resolveSpatial } from "./spatial.ts";
+import { extent, resolveSpatial } from "./spatial.ts";
 
 /** Whole numbers up to this are exact in float32. */
 const EXACT = 2 ** 24;
@@ -116,36 +117,6 @@ const windowOf = (l: Lowering): Spatial => resolvePool(l.node, l.info(0)?.shape 
 /** Whether the input stands in fours, whole ones: one or two spatial axes. */
 const inFours = (l: Lowering): boolean => l.standsInFours(0) && wholeFours(l.info(0)?.shape ?? []);
 
-/** One dispatch of shaders/pool_fours.wgsl. @param range as `counted` gives it; of no use to a maximum */
-function runFours(
-  l: Lowering,
-  entry: "maximum" | "average",
-  w: Spatial,
-  range = { from: [0], to: [0] } as Range,
-): void {
-  const [x, y] = [l.inputFours(0), l.outputFours(0)];
-  const count = foursElements(y.shape) / 4;
-  if (count === 0) return;
-  l.dispatch({
-    shader: "pool_fours",
-    entry,
-    params: [
-      ...[count, ...planeOf(x.shape), ...planeOf(y.shape)],
-      ...[...pair(w.kernel, 1), ...pair(w.strides, 1), ...pair(w.dilations, 1), ...pair(w.padsBegin, 0)],
-      ...[...pair(range.from, 0), ...pair(range.to, 1)],
-    ],
-    reads: [x.slot],
-    writes: [y.slot],
-    workgroups: spread(Math.ceil(count / 32)),
-    label: `${l.node.name}: ${entry}`,
-  });
-}
-
-interface Range {
-  readonly from: readonly number[];
-  readonly to: readonly number[];
-}
-
 const maxParams = (l: Lowering, p: Pool): Param[] => [...p.geometry, p.planes, intAttr(l.node, "storage_order", 0)];
 
 /** The gradient of input 0, of maxima over the windows of `p`. */
@@ -167,7 +138,7 @@ const MaxPool: Operator = {
   infer: inferPool,
   forward(l) {
     if (!hasOutput(l, 1) && inFours(l)) {
-      runFours(l, "maximum", windowOf(l));
+      maximumFours(l, windowOf(l));
       return;
     }
     const p = pool(l);
@@ -178,6 +149,10 @@ const MaxPool: Operator = {
     }
   },
   gradient(l) {
+    if (l.noted !== undefined && l.gradientStandsInFours(0) && l.wants(0)) {
+      maxGradientFours(l, windowOf(l), l.noted);
+      return;
+    }
     const dy = dataGradient(l);
     if (dy !== undefined) lowerMaxGradient(l, pool(l), dy.slot);
   },
@@ -221,7 +196,7 @@ const AveragePool: Operator = {
   infer: inferPool,
   forward(l) {
     if (inFours(l)) {
-      runFours(l, "average", windowOf(l), counted(l, windowOf(l)));
+      averageFours(l, windowOf(l), counted(l, windowOf(l)));
       return;
     }
     const p = pool(l);

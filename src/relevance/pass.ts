@@ -9,7 +9,9 @@ import type { Executable } from "../engine/executable.ts";
 import { seedName, type Extension } from "../engine/plan.ts";
 import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
+import type { Graph } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
+import { readers } from "../graph/prune.ts";
 import { wholeFours } from "../kernels/fours.ts";
 import { f32, spread, type DeviceTensor } from "../kernels/operator.ts";
 import { importanceWords } from "./importance.ts";
@@ -81,6 +83,17 @@ function checkTaus(taus: readonly number[]): void {
  */
 const tapOf = ({ layer }: StudiedLayer) => layer.norm ?? { output: layer.output, bias: layer.bias };
 
+/**
+ * The value that stands for each of `names` in the product with its gradient: where a Relu alone reads it, the Relu's result.
+ * They differ where the gradient is 0, and the convolution need not write both.
+ */
+function standIns(graph: Graph, names: readonly string[]): Map<string, string> {
+  const uses = readers(graph);
+  const relus = graph.nodes.filter((n) => n.opType === "Relu" && uses.get(n.inputs[0] ?? "") === 1);
+  const resultOf = new Map(relus.map((n) => [n.inputs[0], n.outputs[0]]));
+  return new Map(names.map((name) => [name, resultOf.get(name) ?? name]));
+}
+
 export class RelevancePass implements Disposable {
   readonly #session: Session;
   readonly #options: PassOptions;
@@ -97,11 +110,13 @@ export class RelevancePass implements Disposable {
     checkTaus(taus);
     invariant(layers.length > 0, "a layer to study");
     const each = layers.map((studied, index) => ({ studied, index }));
+    const taps = layers.map((l) => tapOf(l).output);
+    const values = standIns(session.graph, taps);
     const executable = await session.prepare({
       inputs: new Map([[input, [batch, ...imageShape]]]),
       outputs: [logits],
-      visible: layers.map((l) => l.layer.input),
-      gradient: { of: logits, wrt: layers.map((l) => tapOf(l).output), read: false },
+      visible: [...layers.map((l) => l.layer.input), ...values.values()],
+      gradient: { of: logits, wrt: taps, read: false },
       follow: {
         value: (name, x) => {
           for (const { studied, index } of each)
@@ -110,7 +125,7 @@ export class RelevancePass implements Disposable {
         },
         gradient: (name, x) => {
           for (const { studied, index } of each)
-            if (tapOf(studied).output === name) relevance(x, studied, index, options);
+            if (tapOf(studied).output === name) relevance(x, studied, index, must(values.get(name), name), options);
         },
       },
     });
@@ -133,20 +148,18 @@ export class RelevancePass implements Disposable {
 
   /**
    * As run, but resolves as soon as the batch is submitted: what the host does before it awaits the result, it does beside
-   * the GPU. `result` may be left alone.
+   * the GPU, and the next batch may be started before that. `result` may be left alone.
    */
   async start(images: Float32Array, labels: ArrayLike<number>): Promise<{ readonly result: Promise<PassResult> }> {
-    let result: Promise<PassResult> | undefined;
-    await new Promise<void>((submitted, failed) => {
-      result = this.#session.exclusively(() => {
-        this.#submit(images, labels);
-        const read = this.#read(labels.length);
-        submitted();
-        return read;
-      });
-      result.catch(failed);
+    const { logits, layers } = this.#options;
+    const names = [logits, ...layers.flatMap((_, index) => Object.values(resultNames(index)))];
+    const { data } = await this.#session.exclusively(() => {
+      this.#submit(images, labels);
+      return this.#executable.startRead(names);
     });
-    return { result: must(result, "result") };
+    const result = data.then((got) => this.#cut(got, labels.length));
+    result.catch(() => undefined);
+    return { result };
   }
 
   #submit(images: Float32Array, labels: ArrayLike<number>): void {
@@ -169,10 +182,9 @@ export class RelevancePass implements Disposable {
     );
   }
 
-  async #read(n: number): Promise<PassResult> {
+  /** @param n images of the batch that count */
+  #cut(got: ReadonlyMap<string, Float32Array>, n: number): PassResult {
     const { layers, logits, logitCount, taus } = this.#options;
-    const names = layers.map((_, index) => resultNames(index));
-    const got = await this.#executable.read([logits, ...names.flatMap((r) => Object.values(r))]);
     const cut = (name: string, each: number) => must(got.get(name), name).subarray(0, n * each);
     return {
       logits: cut(logits, logitCount),
@@ -204,8 +216,17 @@ function sumTaps(x: Extension, { layer, geometry }: StudiedLayer, target: Device
   } else tapSums(x, x.value(layer.input), target, geometry, outputShape);
 }
 
-/** Behind the gradient: relevance, and which channels reach the thresholds. */
-function relevance(x: Extension, studied: StudiedLayer, index: number, { batch, taus }: PassOptions): void {
+/**
+ * Behind the gradient: relevance, and which channels reach the thresholds.
+ * @param value of `standIns`
+ */
+function relevance(
+  x: Extension,
+  studied: StudiedLayer,
+  index: number,
+  value: string,
+  { batch, taus }: PassOptions,
+): void {
   const { output, bias } = tapOf(studied);
   const { relevance: name, bits: bitsName } = resultNames(index);
   const channels = studied.geometry.outChannels;
@@ -215,7 +236,7 @@ function relevance(x: Extension, studied: StudiedLayer, index: number, { batch, 
   // By the shape alone, so that a layer's relevance has the same bits whatever else is studied.
   const { outputShape } = studied.layer;
   const inFours = wholeFours(outputShape);
-  const [z, g] = inFours ? [x.valueFours(output), x.gradientFours(output)] : [x.value(output), x.gradient(output)];
+  const [z, g] = inFours ? [x.valueFours(value), x.gradientFours(output)] : [x.value(value), x.gradient(output)];
   x.dispatch({
     shader: "relevance",
     entry: inFours ? "fours" : "main",

@@ -5,6 +5,9 @@ import { accumulateSet } from "./accumulate.ts";
 import { firstOf, type StudySet } from "./study-set.ts";
 import type { SkippedImage } from "./study.ts";
 
+/** Batches on the GPU at once: it begins the second while the host reads the first one's results. */
+const IN_FLIGHT = 2;
+
 /** A stretch of the image list, in list order, as `images/loader.ts` yields it. */
 export interface ImageBatch {
   /** [n, channels, height, width] */
@@ -97,23 +100,26 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
     // A large study takes seconds to write: at most a twentieth of the time goes there.
     saveAt = now + Math.max(1000 * (run.saveSeconds ?? 60), 20 * (performance.now() - now));
   };
-  /** The batch that the GPU has, whose first position is `from`. */
-  let running: { readonly batch: ImageBatch; readonly from: number; readonly result: Promise<PassResult> } | undefined;
-  const finish = async (): Promise<void> => {
-    const last = running;
-    if (last?.from !== at) return;
-    add(last.batch, await last.result);
+  /** The batches that the GPU has, in order, each with its first position. */
+  const running: { readonly batch: ImageBatch; readonly from: number; readonly result: Promise<PassResult> }[] = [];
+  const finishUpTo = async (most: number): Promise<void> => {
+    while (running.length > most) {
+      const first = running.shift();
+      // Not what comes behind a batch that failed.
+      if (first?.from === at) add(first.batch, await first.result);
+    }
   };
   try {
+    let from = start;
     for await (const batch of run.batches) {
       signal?.throwIfAborted();
-      const before = running && { batch: running.batch, result: await running.result };
       const logits = Array.from(batch.labels, (t) => must(logitOf[t], `logit of class ${t}`));
-      running = { batch, from: running?.batch.next ?? start, ...(await pass.start(batch.tensor, logits)) };
-      // While the GPU works on this batch.
-      if (before !== undefined) add(before.batch, before.result);
+      running.push({ batch, from, ...(await pass.start(batch.tensor, logits)) });
+      from = batch.next;
+      // The GPU has this batch to go on with, while the one before it is read back and added up.
+      await finishUpTo(IN_FLIGHT - 1);
     }
-    await finish();
+    await finishUpTo(0);
     signal?.throwIfAborted();
     if (at < end) {
       const rest = skippedOf(run.allSkipped?.() ?? []).filter((s) => s.index >= at);
@@ -127,10 +133,10 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
   } catch (error) {
     // What the GPU has begun is not left behind: the device may be closed next.
     if (signal?.aborted !== true) {
-      await running?.result.catch(() => undefined);
+      await Promise.allSettled(running.map((r) => r.result));
       throw error;
     }
-    await finish().catch(() => undefined);
+    await finishUpTo(0).catch(() => undefined);
     run.save?.(set);
     throw new UnbraidError(
       "interrupted",

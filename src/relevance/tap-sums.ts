@@ -70,7 +70,7 @@ export function tapSumsFours(
   const lanes = lanesFor(x.subgroups);
   x.dispatch({
     shader: "tap_sums",
-    entry: "fours",
+    entry: g.kernel.every((k) => k === 1) ? "fours_point" : "fours",
     constants: { LANES: lanes },
     params: [
       ...[batch, g.inChannels, ...planeOf(input.shape)],
