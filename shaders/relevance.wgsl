@@ -11,6 +11,8 @@ struct Params {
   channels: u32,
   positions: u32,
   hasBias: u32,
+  // The first image's place among those whose relevances are written together.
+  first: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -49,7 +51,7 @@ fn main(
     }
     sum += block;
   }
-  relevance[index] = (sum.x + sum.y) + (sum.z + sum.w);
+  relevance[params.first * params.channels + index] = (sum.x + sum.y) + (sum.z + sum.w);
 }
 
 @group(0) @binding(3) var<storage, read> biases: array<vec4f>;
@@ -78,5 +80,5 @@ fn fours(
     }
     sum += block;
   }
-  relevances[index] = sum;
+  relevances[params.first * fours + index] = sum;
 }

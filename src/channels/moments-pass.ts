@@ -6,7 +6,7 @@ import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
 import { spread, type DeviceTensor } from "../kernels/operator.ts";
 import { planeOf } from "../kernels/spatial.ts";
-import { tapSums } from "../relevance/pass.ts";
+import { tapSums } from "../relevance/tap-sums.ts";
 import { tapsOf, type StudyLayer } from "../relevance/study.ts";
 import { patchSize, type MomentBatch } from "./moments.ts";
 

@@ -9,7 +9,7 @@ import type { ConvLayer } from "../graph/conv-layers.ts";
 import type { ConvGeometry } from "../kernels/conv-geometry.ts";
 import { convolveLaidOut, laidOutShape, layoutWeights } from "../kernels/convolve.ts";
 import { spread } from "../kernels/operator.ts";
-import { tapSums } from "../relevance/pass.ts";
+import { tapSums } from "../relevance/tap-sums.ts";
 import { tapsOf, type StudyLayer } from "../relevance/study.ts";
 import { sideConvolution } from "./side-convolution.ts";
 

@@ -9,7 +9,7 @@ import { gradientName, seedName } from "../../engine/plan.ts";
 import { Session } from "../../engine/session.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { sizeOf, type Graph, type GraphNode, type HostTensor, type ShapedGraph } from "../../graph/graph.ts";
-import { tapSums } from "../../relevance/pass.ts";
+import { tapSums } from "../../relevance/tap-sums.ts";
 import { tapsOf, type StudyLayer } from "../../relevance/study.ts";
 import { tailOf, type Tail } from "./tail.ts";
 
