@@ -130,3 +130,89 @@ onAdapters("operators on tensors in fours", (gpu) => {
     }
   });
 });
+
+/** Pools whose gradient is taken in fours, behind a Relu whose step back they do, and with another reader of its result. */
+const pooled: readonly (Pick<Case, "title" | "opType" | "shape" | "attributes" | "ran"> & { readonly twice?: true })[] =
+  [
+    { title: "MaxPool", opType: "MaxPool", shape: [2, 8, 9, 7], attributes: pool, ran: "pool_fours: max_gradient" },
+    {
+      title: "MaxPool, its input read twice",
+      opType: "MaxPool",
+      shape: [2, 8, 8, 8],
+      attributes: { kernel_shape: [3, 3], strides: [1, 1], pads: [1, 1, 1, 1] },
+      ran: "pool_fours: max_gradient",
+      twice: true,
+    },
+    {
+      title: "MaxPool, dilated, of a signal",
+      opType: "MaxPool",
+      shape: [2, 4, 13],
+      attributes: { kernel_shape: [3], dilations: [2], strides: [2], pads: [1, 2] },
+      ran: "pool_fours: max_gradient",
+    },
+    {
+      title: "MaxPool of rows of 5 by windows that leave some out",
+      opType: "MaxPool",
+      shape: [3, 4, 11, 5],
+      attributes: { kernel_shape: [2, 2], strides: [3, 3] },
+      ran: "pool_fours: max_gradient",
+    },
+    { title: "GlobalAveragePool", opType: "GlobalAveragePool", shape: [2, 12, 9, 7], ran: "pool_fours: mean_gradient" },
+    {
+      title: "GlobalAveragePool, its input read twice",
+      opType: "GlobalAveragePool",
+      shape: [2, 12, 4, 4],
+      ran: "pool_fours: mean_gradient",
+      twice: true,
+    },
+  ];
+
+onAdapters("gradients of pools in fours", (gpu) => {
+  test.each(pooled)("$title", async ({ opType, shape, attributes, ran, twice }) => {
+    const [, channels = 0, ...image] = shape;
+    const identity = Array.from({ length: channels * channels }, (_, i) => (i % (channels + 1) === 0 ? 1 : 0));
+    /** In fours with convolutions before and behind that change nothing, in rows without. */
+    const made = (inFours: boolean): Graph =>
+      graphOf(
+        [
+          node(inFours ? "Conv" : "Identity", inFours ? ["image", "identity"] : ["image"], ["z"]),
+          node("Relu", ["z"], ["a"]),
+          node(opType, ["a"], ["pooled"], { ...attributes }),
+          node(inFours ? "Conv" : "Identity", inFours ? ["pooled", "identity"] : ["pooled"], ["out"]),
+          // Its gradient is the first of two, for nodes are passed from the back.
+          node(inFours ? "Conv" : "Identity", inFours ? ["a", "identity"] : ["a"], ["side"]),
+          node("ReduceSum", ["side"], ["sideSum"], { keepdims: 1, axes: image.map((_, k) => k + 2) }),
+          node("Add", ["out", "sideSum"], ["both"]),
+        ],
+        [...shape],
+        ["both"],
+        { identity: tensor([channels, channels, ...image.map(() => 1)], identity) },
+      );
+    // Few values, so that windows have ties, half of them not positive.
+    const x = randomTensor(shape, 7, -2.5, 2.5);
+    const feed = new Map([["image", { ...x, data: Float32Array.from(x.data, Math.round) }]]);
+    const of = twice === true ? "both" : "out";
+    const gradients: HostTensor[] = [];
+    for (const inFours of [true, false]) {
+      using session = new Session(gpu(), made(inFours));
+      const size = (await session.run(feed, [of])).get(of)?.data.length ?? 0;
+      const seed = Float32Array.from(randomTensor([size], 3).data);
+      const executable = await session.prepare({
+        inputs: new Map([["image", shape]]),
+        outputs: [],
+        gradient: { of, wrt: ["z"] },
+      });
+      const ways = executable.plan.calls.map((call) => `${nameOf(call.shader)}: ${call.entry ?? "main"}`);
+      if (inFours) expect(ways).toContain(ran);
+      else expect(ways).not.toContain(ran);
+      const got = await session.gradient(feed, { of, seed, wrt: ["z"] });
+      gradients.push(got.get("z") ?? tensor([0], []));
+    }
+    // A masked number times 0 may be -0, which is as good.
+    const [fours, rows] = gradients.map((g) => Array.from(g.data, (v) => v + 0));
+    expect(fours?.some((v) => v !== 0)).toBe(true);
+    if (opType === "MaxPool") expect(fours).toEqual(rows);
+    // Both round a division (2.5 units in the last place, 5 u) and an addition of numbers below 2 each.
+    else expectWithin(fours ?? [], rows ?? [], () => 2 * 6 * U * 2);
+  });
+});
