@@ -61,7 +61,7 @@ test("a convolution writes its own output as well where it is asked for", () => 
   const [one, two] = [calls(["logits"]), calls(["logits", "z1", "z2", "z3", "z4", "z5"])];
   const computing = (list: typeof one): string[] => list.map((c) => c.label).filter((l) => !l.endsWith("to rows"));
   expect(computing(two)).toEqual(computing(one));
-  expect(two.filter((c) => c.constants?.["SUMS"] === 1).length).toBe(4);
+  expect(two.filter((c) => c.constants?.SUMS === 1).length).toBe(4);
 });
 
 test("a gradient through a Clip needs what went into it: that Clip is not fused", () => {
