@@ -14,6 +14,9 @@ struct Params {
   // Of the image that is read or written.
   height: u32, width: u32, padTop: i32, padLeft: i32,
   lowest: f32, highest: f32, hasBias: u32,
+  // Of a tile's inputs. The loops run to it, not to a number that compilers know: written out they take seconds to compile.
+  // Nor do they index arrays, which puts these into memory: columns move in at the end of rows, rows up to the first.
+  side: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -121,31 +124,30 @@ fn input_2(
   if (!p.inside) {
     return;
   }
-  let c0 = b4(Line4(load(p, 0u, 0u), load(p, 1u, 0u), load(p, 2u, 0u), load(p, 3u, 0u)));
-  let c1 = b4(Line4(load(p, 0u, 1u), load(p, 1u, 1u), load(p, 2u, 1u), load(p, 3u, 1u)));
-  let c2 = b4(Line4(load(p, 0u, 2u), load(p, 1u, 2u), load(p, 2u, 2u), load(p, 3u, 2u)));
-  let c3 = b4(Line4(load(p, 0u, 3u), load(p, 1u, 3u), load(p, 2u, 3u), load(p, 3u, 3u)));
+  var r0 = Line4();
+  var r1 = Line4();
+  var r2 = Line4();
+  var r3 = Line4();
+  for (var j = 0u; j < params.side; j++) {
+    let c = b4(Line4(load(p, 0u, j), load(p, 1u, j), load(p, 2u, j), load(p, 3u, j)));
+    r0 = Line4(r0[1], r0[2], r0[3], c[0]);
+    r1 = Line4(r1[1], r1[2], r1[3], c[1]);
+    r2 = Line4(r2[1], r2[2], r2[3], c[2]);
+    r3 = Line4(r3[1], r3[2], r3[3], c[3]);
+  }
   let step = params.fours * params.tiles;
-  let r0 = b4(Line4(c0[0], c1[0], c2[0], c3[0]));
-  components[p.at + 0u * step] = r0[0];
-  components[p.at + 1u * step] = r0[1];
-  components[p.at + 2u * step] = r0[2];
-  components[p.at + 3u * step] = r0[3];
-  let r1 = b4(Line4(c0[1], c1[1], c2[1], c3[1]));
-  components[p.at + 4u * step] = r1[0];
-  components[p.at + 5u * step] = r1[1];
-  components[p.at + 6u * step] = r1[2];
-  components[p.at + 7u * step] = r1[3];
-  let r2 = b4(Line4(c0[2], c1[2], c2[2], c3[2]));
-  components[p.at + 8u * step] = r2[0];
-  components[p.at + 9u * step] = r2[1];
-  components[p.at + 10u * step] = r2[2];
-  components[p.at + 11u * step] = r2[3];
-  let r3 = b4(Line4(c0[3], c1[3], c2[3], c3[3]));
-  components[p.at + 12u * step] = r3[0];
-  components[p.at + 13u * step] = r3[1];
-  components[p.at + 14u * step] = r3[2];
-  components[p.at + 15u * step] = r3[3];
+  var at = p.at;
+  for (var i = 0u; i < params.side; i++) {
+    let r = b4(r0);
+    components[at + 0u * step] = r[0];
+    components[at + 1u * step] = r[1];
+    components[at + 2u * step] = r[2];
+    components[at + 3u * step] = r[3];
+    at += 4u * step;
+    r0 = r1;
+    r1 = r2;
+    r2 = r3;
+  }
 }
 
 @compute @workgroup_size(32)
@@ -158,55 +160,38 @@ fn input_4(
   if (!p.inside) {
     return;
   }
-  let c0 = b6(Line6(load(p, 0u, 0u), load(p, 1u, 0u), load(p, 2u, 0u), load(p, 3u, 0u), load(p, 4u, 0u), load(p, 5u, 0u)));
-  let c1 = b6(Line6(load(p, 0u, 1u), load(p, 1u, 1u), load(p, 2u, 1u), load(p, 3u, 1u), load(p, 4u, 1u), load(p, 5u, 1u)));
-  let c2 = b6(Line6(load(p, 0u, 2u), load(p, 1u, 2u), load(p, 2u, 2u), load(p, 3u, 2u), load(p, 4u, 2u), load(p, 5u, 2u)));
-  let c3 = b6(Line6(load(p, 0u, 3u), load(p, 1u, 3u), load(p, 2u, 3u), load(p, 3u, 3u), load(p, 4u, 3u), load(p, 5u, 3u)));
-  let c4 = b6(Line6(load(p, 0u, 4u), load(p, 1u, 4u), load(p, 2u, 4u), load(p, 3u, 4u), load(p, 4u, 4u), load(p, 5u, 4u)));
-  let c5 = b6(Line6(load(p, 0u, 5u), load(p, 1u, 5u), load(p, 2u, 5u), load(p, 3u, 5u), load(p, 4u, 5u), load(p, 5u, 5u)));
+  var r0 = Line6();
+  var r1 = Line6();
+  var r2 = Line6();
+  var r3 = Line6();
+  var r4 = Line6();
+  var r5 = Line6();
+  for (var j = 0u; j < params.side; j++) {
+    let c = b6(Line6(load(p, 0u, j), load(p, 1u, j), load(p, 2u, j), load(p, 3u, j), load(p, 4u, j), load(p, 5u, j)));
+    r0 = Line6(r0[1], r0[2], r0[3], r0[4], r0[5], c[0]);
+    r1 = Line6(r1[1], r1[2], r1[3], r1[4], r1[5], c[1]);
+    r2 = Line6(r2[1], r2[2], r2[3], r2[4], r2[5], c[2]);
+    r3 = Line6(r3[1], r3[2], r3[3], r3[4], r3[5], c[3]);
+    r4 = Line6(r4[1], r4[2], r4[3], r4[4], r4[5], c[4]);
+    r5 = Line6(r5[1], r5[2], r5[3], r5[4], r5[5], c[5]);
+  }
   let step = params.fours * params.tiles;
-  let r0 = b6(Line6(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0]));
-  components[p.at + 0u * step] = r0[0];
-  components[p.at + 1u * step] = r0[1];
-  components[p.at + 2u * step] = r0[2];
-  components[p.at + 3u * step] = r0[3];
-  components[p.at + 4u * step] = r0[4];
-  components[p.at + 5u * step] = r0[5];
-  let r1 = b6(Line6(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1]));
-  components[p.at + 6u * step] = r1[0];
-  components[p.at + 7u * step] = r1[1];
-  components[p.at + 8u * step] = r1[2];
-  components[p.at + 9u * step] = r1[3];
-  components[p.at + 10u * step] = r1[4];
-  components[p.at + 11u * step] = r1[5];
-  let r2 = b6(Line6(c0[2], c1[2], c2[2], c3[2], c4[2], c5[2]));
-  components[p.at + 12u * step] = r2[0];
-  components[p.at + 13u * step] = r2[1];
-  components[p.at + 14u * step] = r2[2];
-  components[p.at + 15u * step] = r2[3];
-  components[p.at + 16u * step] = r2[4];
-  components[p.at + 17u * step] = r2[5];
-  let r3 = b6(Line6(c0[3], c1[3], c2[3], c3[3], c4[3], c5[3]));
-  components[p.at + 18u * step] = r3[0];
-  components[p.at + 19u * step] = r3[1];
-  components[p.at + 20u * step] = r3[2];
-  components[p.at + 21u * step] = r3[3];
-  components[p.at + 22u * step] = r3[4];
-  components[p.at + 23u * step] = r3[5];
-  let r4 = b6(Line6(c0[4], c1[4], c2[4], c3[4], c4[4], c5[4]));
-  components[p.at + 24u * step] = r4[0];
-  components[p.at + 25u * step] = r4[1];
-  components[p.at + 26u * step] = r4[2];
-  components[p.at + 27u * step] = r4[3];
-  components[p.at + 28u * step] = r4[4];
-  components[p.at + 29u * step] = r4[5];
-  let r5 = b6(Line6(c0[5], c1[5], c2[5], c3[5], c4[5], c5[5]));
-  components[p.at + 30u * step] = r5[0];
-  components[p.at + 31u * step] = r5[1];
-  components[p.at + 32u * step] = r5[2];
-  components[p.at + 33u * step] = r5[3];
-  components[p.at + 34u * step] = r5[4];
-  components[p.at + 35u * step] = r5[5];
+  var at = p.at;
+  for (var i = 0u; i < params.side; i++) {
+    let r = b6(r0);
+    components[at + 0u * step] = r[0];
+    components[at + 1u * step] = r[1];
+    components[at + 2u * step] = r[2];
+    components[at + 3u * step] = r[3];
+    components[at + 4u * step] = r[4];
+    components[at + 5u * step] = r[5];
+    at += 6u * step;
+    r0 = r1;
+    r1 = r2;
+    r2 = r3;
+    r3 = r4;
+    r4 = r5;
+  }
 }
 
 @compute @workgroup_size(32)
@@ -221,16 +206,20 @@ fn output_2(
   }
   let step = params.fours * params.tiles;
   let b = biasOf(p);
-  let c0 = a4(Line4(products[p.at + 0u * step], products[p.at + 4u * step], products[p.at + 8u * step], products[p.at + 12u * step]));
-  let c1 = a4(Line4(products[p.at + 1u * step], products[p.at + 5u * step], products[p.at + 9u * step], products[p.at + 13u * step]));
-  let c2 = a4(Line4(products[p.at + 2u * step], products[p.at + 6u * step], products[p.at + 10u * step], products[p.at + 14u * step]));
-  let c3 = a4(Line4(products[p.at + 3u * step], products[p.at + 7u * step], products[p.at + 11u * step], products[p.at + 15u * step]));
-  let r0 = a4(Line4(c0[0], c1[0], c2[0], c3[0]));
-  store(p, 0u, 0u, r0[0] + b);
-  store(p, 0u, 1u, r0[1] + b);
-  let r1 = a4(Line4(c0[1], c1[1], c2[1], c3[1]));
-  store(p, 1u, 0u, r1[0] + b);
-  store(p, 1u, 1u, r1[1] + b);
+  var r0 = Line4();
+  var r1 = Line4();
+  for (var j = 0u; j < params.side; j++) {
+    let at = p.at + j * step;
+    let c = a4(Line4(products[at + 0u * step], products[at + 4u * step], products[at + 8u * step], products[at + 12u * step]));
+    r0 = Line4(r0[1], r0[2], r0[3], c[0]);
+    r1 = Line4(r1[1], r1[2], r1[3], c[1]);
+  }
+  for (var i = 0u; i < params.side - 2u; i++) {
+    let r = a4(r0);
+    store(p, i, 0u, r[0] + b);
+    store(p, i, 1u, r[1] + b);
+    r0 = r1;
+  }
 }
 
 @compute @workgroup_size(32)
@@ -245,30 +234,26 @@ fn output_4(
   }
   let step = params.fours * params.tiles;
   let b = biasOf(p);
-  let c0 = a6(Line6(products[p.at + 0u * step], products[p.at + 6u * step], products[p.at + 12u * step], products[p.at + 18u * step], products[p.at + 24u * step], products[p.at + 30u * step]));
-  let c1 = a6(Line6(products[p.at + 1u * step], products[p.at + 7u * step], products[p.at + 13u * step], products[p.at + 19u * step], products[p.at + 25u * step], products[p.at + 31u * step]));
-  let c2 = a6(Line6(products[p.at + 2u * step], products[p.at + 8u * step], products[p.at + 14u * step], products[p.at + 20u * step], products[p.at + 26u * step], products[p.at + 32u * step]));
-  let c3 = a6(Line6(products[p.at + 3u * step], products[p.at + 9u * step], products[p.at + 15u * step], products[p.at + 21u * step], products[p.at + 27u * step], products[p.at + 33u * step]));
-  let c4 = a6(Line6(products[p.at + 4u * step], products[p.at + 10u * step], products[p.at + 16u * step], products[p.at + 22u * step], products[p.at + 28u * step], products[p.at + 34u * step]));
-  let c5 = a6(Line6(products[p.at + 5u * step], products[p.at + 11u * step], products[p.at + 17u * step], products[p.at + 23u * step], products[p.at + 29u * step], products[p.at + 35u * step]));
-  let r0 = a6(Line6(c0[0], c1[0], c2[0], c3[0], c4[0], c5[0]));
-  store(p, 0u, 0u, r0[0] + b);
-  store(p, 0u, 1u, r0[1] + b);
-  store(p, 0u, 2u, r0[2] + b);
-  store(p, 0u, 3u, r0[3] + b);
-  let r1 = a6(Line6(c0[1], c1[1], c2[1], c3[1], c4[1], c5[1]));
-  store(p, 1u, 0u, r1[0] + b);
-  store(p, 1u, 1u, r1[1] + b);
-  store(p, 1u, 2u, r1[2] + b);
-  store(p, 1u, 3u, r1[3] + b);
-  let r2 = a6(Line6(c0[2], c1[2], c2[2], c3[2], c4[2], c5[2]));
-  store(p, 2u, 0u, r2[0] + b);
-  store(p, 2u, 1u, r2[1] + b);
-  store(p, 2u, 2u, r2[2] + b);
-  store(p, 2u, 3u, r2[3] + b);
-  let r3 = a6(Line6(c0[3], c1[3], c2[3], c3[3], c4[3], c5[3]));
-  store(p, 3u, 0u, r3[0] + b);
-  store(p, 3u, 1u, r3[1] + b);
-  store(p, 3u, 2u, r3[2] + b);
-  store(p, 3u, 3u, r3[3] + b);
+  var r0 = Line6();
+  var r1 = Line6();
+  var r2 = Line6();
+  var r3 = Line6();
+  for (var j = 0u; j < params.side; j++) {
+    let at = p.at + j * step;
+    let c = a6(Line6(products[at + 0u * step], products[at + 6u * step], products[at + 12u * step], products[at + 18u * step], products[at + 24u * step], products[at + 30u * step]));
+    r0 = Line6(r0[1], r0[2], r0[3], r0[4], r0[5], c[0]);
+    r1 = Line6(r1[1], r1[2], r1[3], r1[4], r1[5], c[1]);
+    r2 = Line6(r2[1], r2[2], r2[3], r2[4], r2[5], c[2]);
+    r3 = Line6(r3[1], r3[2], r3[3], r3[4], r3[5], c[3]);
+  }
+  for (var i = 0u; i < params.side - 2u; i++) {
+    let r = a6(r0);
+    store(p, i, 0u, r[0] + b);
+    store(p, i, 1u, r[1] + b);
+    store(p, i, 2u, r[2] + b);
+    store(p, i, 3u, r[3] + b);
+    r0 = r1;
+    r1 = r2;
+    r2 = r3;
+  }
 }

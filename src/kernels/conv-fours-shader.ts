@@ -142,17 +142,17 @@ ${point ? "" : "    }\n    }\n"}
     let left = params.outFours - min(params.outFours, tile * ${quads}u);
     let to = product * params.outProduct + channel * params.outPlane;
     let count = min(left, ${quads}u);
-    // One body for all, in a loop: compiling takes long enough.
-    var sums = array<vec4f, ${quads * t.pixels}>(${Array.from({ length: t.pixels }, (_, p) => Array.from({ length: quads }, (__, q) => four(p, q)).join(", ")).join(", ")});
-    var ends = array<u32, ${t.pixels}>(${Array.from({ length: t.pixels }, (_, p) => `p${p}.end`).join(", ")});
-    var inside = array<bool, ${t.pixels}>(${Array.from({ length: t.pixels }, (_, p) => `p${p}.inside`).join(", ")});
-    for (var p = 0u; p < PIXELS; p++) {
-      if (inside[p]) {
+    // One body for all pixels and fours, compiled once: each moves up to be the first, for an index would put them into memory.
+${repeat(t.pixels, (p) => `    var s${p} = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => four(p, q)).join(", ")});\n    var e${p} = p${p}.end;\n    var i${p} = p${p}.inside;\n`)}    for (var p = 0u; p < params.pixelLoop; p++) {
+      if (i0) {
+        var at = to + e0;
         for (var q = 0u; q < count; q++) {
-          finish(to + ends[p] + q * params.outPlane, sums[p * ${quads}u + q]);
+          finish(at, s0[0]);
+          at += params.outPlane;
+          ${quads > 1 ? `s0 = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => `s0[${(q + 1) % quads}]`).join(", ")});` : ""}
         }
       }
-    }
+${repeat(t.pixels - 1, (p) => `      s${p} = s${p + 1};\n      e${p} = e${p + 1};\n      i${p} = i${p + 1};\n`)}    }
   ${staged ? "}" : ""}
 }
 `;

@@ -209,7 +209,7 @@ export function dispatchProduct(
       ...[p.to.first, tiles, foursOf(p.outputs), o.bias === undefined ? 0 : 1],
       ...[products.count, products.input, weightFours(p, tile.outputs), products.output],
       ...[f32(lowest), f32(highest)],
-      ...[each, f32(1 / p.outPixels), f32(1 / p.outWidth)],
+      ...[each, f32(1 / p.outPixels), f32(1 / p.outWidth), tile.pixels],
     ],
     reads: [
       slots.input,

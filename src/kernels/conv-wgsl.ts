@@ -22,6 +22,7 @@ struct Params {
   each: u32,
   // 1 / outPixels, 1 / outWidth.
   perImage: f32, perRow: f32,
+  pixelLoop: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -160,7 +160,7 @@ export function convolveWinograd(
   });
   l.dispatch({
     shader: "winograd",
-    ...step(`input_${m}`, inFours, [...g.input, ...plainPads(g), f32(0), f32(0), 0]),
+    ...step(`input_${m}`, inFours, [...g.input, ...plainPads(g), f32(0), f32(0), 0, side]),
     reads: [o.input.slot],
     writes: [transformed],
     label: `${o.label}: tiles of the input`,
@@ -170,7 +170,7 @@ export function convolveWinograd(
   const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
   l.dispatch({
     shader: "winograd",
-    ...step(`output_${m}`, outFours, [...g.output, 0, 0, f32(lowest), f32(highest), o.bias === undefined ? 0 : 1]),
+    ...step(`output_${m}`, outFours, [...g.output, 0, 0, f32(lowest), f32(highest), o.bias === undefined ? 0 : 1, side]),
     constants: epilogueConstants(o),
     reads: [
       products,
