@@ -64,11 +64,25 @@ export class Executable implements Disposable {
     const added = this.#weights.keys();
     try {
       await allocation;
+      this.#touchPipelines();
       await this.#weights.fill(this.#constants());
     } catch (e) {
       this.#weights.rollBack(new Set([...this.#weights.keys()].filter((k) => before.has(k) || !added.has(k))));
       throw e;
     }
+  }
+
+  /**
+   * One workgroup of each pipeline, on whatever memory holds now: software adapters compile when a pipeline first runs, and
+   * do so meanwhile weights are packed. Every run writes what it reads, so that nothing is left of this.
+   */
+  #touchPipelines(): void {
+    const first = new Map(this.#dispatches.map((d) => [d.pipeline, d]));
+    const encoder = this.#gpu.device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const d of first.values()) encode({ ...d, workgroups: [1, 1, 1] }, pass);
+    pass.end();
+    this.#gpu.device.queue.submit([encoder.finish()]);
   }
 
   /** Keys of the constants that dispatches read, or that are read back. */
