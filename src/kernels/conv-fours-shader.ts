@@ -103,6 +103,11 @@ export function convFoursShader(t: ConvTile): string {
 ${repeat(t.pixels, (p) => `    kept[${at(p)}] = ${read(p)};\n`)}  }
   let end = min(part * params.each + params.each, params.tiles);
   for (var tile = part * params.each; tile < end; tile++) {`;
+  const turn =
+    quads > 1
+      ? `          s0 = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => `s0[${(q + 1) % quads}]`).join(", ")});\n`
+      : "";
+  const ending = `          finish(at, s0[0]);\n          at += params.outPlane;\n${turn}`;
   return `${t.share === "load" ? "" : "enable subgroups;\n"}
 ${CONV_WGSL}
 const LANES = ${t.lanes}u;
@@ -144,13 +149,16 @@ ${point ? "" : "    }\n    }\n"}
     let count = min(left, ${quads}u);
     // One body for all pixels and fours, compiled once: each moves up to be the first, for an index would put them into memory.
 ${repeat(t.pixels, (p) => `    var s${p} = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => four(p, q)).join(", ")});\n    var e${p} = p${p}.end;\n    var i${p} = p${p}.inside;\n`)}    for (var p = 0u; p < params.pixelLoop; p++) {
-      if (i0) {
-        var at = to + e0;
+      var at = to + e0;
+      // Two ways to leave out pixels that are not there: a branch around the loop makes the sums above faster without a
+      // residual, and slower to compile and run with one. Measured; compilers spill registers as they like.
+      if (RESIDUAL) {
+        let end = select(0u, count, i0);
+        for (var q = 0u; q < end; q++) {
+${ending}        }
+      } else if (i0) {
         for (var q = 0u; q < count; q++) {
-          finish(at, s0[0]);
-          at += params.outPlane;
-          ${quads > 1 ? `s0 = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => `s0[${(q + 1) % quads}]`).join(", ")});` : ""}
-        }
+${ending}        }
       }
 ${repeat(t.pixels - 1, (p) => `      s${p} = s${p + 1};\n      e${p} = e${p + 1};\n      i${p} = i${p + 1};\n`)}    }
   ${staged ? "}" : ""}
