@@ -1,53 +1,51 @@
 /** Every command line that README, docs and each command's help show is one that the commands take: names, options, arguments. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { expect, it } from "vitest";
 import { checkPositionals, parseCommandLine } from "../../src/cli/arguments.ts";
+import { must } from "../../src/errors.ts";
 import { COMMANDS } from "../../src/cli/main.ts";
-import { root } from "../cli/built.ts";
 import { documents } from "./examples.ts";
+import { commandOf, helpLines, isUnbraid, programsOf, shellLines, type ShellLine } from "./shell.ts";
 
-const FENCE = /^```(?:sh|bash|console)\n([\s\S]*?)^```/gm;
-
-/** The words of one line, as a shell would hand them over: up to a comment, a redirection or another command. */
-function wordsOf(line: string): string[] {
-  const words = Array.from(line.matchAll(/'[^']*'|"[^"]*"|[^\s'"]+/g), ([word]) => word);
-  const end = words.findIndex((word) => /^(#|>|\||&&|;)/.test(word));
-  return (end < 0 ? words : words.slice(0, end)).map((word) => word.replace(/^(['"])(.*)\1$/s, "$2"));
+async function check(line: ShellLine): Promise<void> {
+  const command = await commandOf(line);
+  checkPositionals(command, parseCommandLine(command, line.words.slice(2)));
 }
 
-function commandLines(document: string): string[] {
-  const text = readFileSync(join(root, document), "utf8");
-  return Array.from(text.matchAll(FENCE), ([, code = ""]) => code.replace(/\\\n\s*/g, " ").split("\n"))
-    .flat()
-    .flatMap((line) => /(?:^|\s)unbraid .*/.exec(line)?.[0].trim() ?? [])
-    .filter((line) => !line.startsWith("unbraid COMMAND"));
-}
-
-async function check(line: string): Promise<void> {
-  const [, name = "", ...rest] = wordsOf(line);
-  const load = COMMANDS[name];
-  if (load === undefined) throw new Error(`there is no command "${name}"`);
-  const command = await load();
-  checkPositionals(command, parseCommandLine(command, rest));
-}
-
-const shown = documents().flatMap((document) => commandLines(document).map((line) => [document, line] as const));
+const line = (text: string): ShellLine => must(programsOf(text, "here")[0], "line");
+const shown = documents()
+  .flatMap((document) => shellLines(document))
+  .filter(isUnbraid);
+const help = await helpLines();
 
 it("the documents show commands, and a wrong one is found", async () => {
   expect(shown.length).toBeGreaterThan(30);
-  await expect(check("unbraid study a.onnx --imagse train")).rejects.toThrow(/--imagse/);
-  await expect(check("unbraid studdy a.onnx")).rejects.toThrow(/studdy/);
-  await expect(check("unbraid verify a.onnx --images val")).rejects.toThrow();
-  expect(wordsOf("unbraid x 'a b' --c \"d\" > out # why")).toEqual(["unbraid", "x", "a b", "--c", "d"]);
+  await expect(check(line("unbraid study a.onnx --imagse train"))).rejects.toThrow(/--imagse/);
+  await expect(check(line("unbraid studdy a.onnx"))).rejects.toThrow(/studdy/);
+  await expect(check(line("unbraid verify a.onnx --images val"))).rejects.toThrow();
 });
 
-it.each(shown)("%s: %s", async (_, line) => {
-  await check(line);
+it("lines are read as a shell reads them", () => {
+  const said = programsOf("npm ci && npx unbraid x 'a b' --c \"d\" > out # why", "here");
+  expect(said.map(({ words }) => words)).toEqual([
+    ["npm", "ci"],
+    ["unbraid", "x", "a b", "--c", "d"],
+  ]);
+  expect(said.map(({ to }) => to)).toEqual([undefined, "out"]);
+  expect(() => programsOf("unbraid x | head", "here")).toThrow(/head/);
+  const text = "# A\n\n```sh\nunbraid a \\\n  --b\n\n# no\nunbraid c\n```\n";
+  expect(shellLines("x.md", text).map(({ words }) => words)).toEqual([
+    ["unbraid", "a", "--b"],
+    ["unbraid", "c"],
+  ]);
+});
+
+it.each(shown.map((l) => [l.name, l.text, l] as const))("%s: %s", async (_, __, l) => {
+  await check(l);
 });
 
 it.each(Object.keys(COMMANDS))("the example in the help of %s", async (name) => {
-  const command = await COMMANDS[name]?.();
-  expect(command?.example).toMatch(new RegExp(`^unbraid ${name}( |$)`));
-  for (const line of (command?.example ?? "").split("\n").filter((l) => l.startsWith("unbraid "))) await check(line);
+  const mine = help.filter((l) => l.name === `help of ${name}`);
+  expect(mine.every(isUnbraid)).toBe(true);
+  expect(mine.at(-1)?.words[1]).toBe(name);
+  for (const l of mine) await check(l);
 });

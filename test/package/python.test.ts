@@ -7,9 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { root } from "../cli/built.ts";
 import { jsonOf, unbraid } from "../cli/support.ts";
 import { testAdapters } from "../support/gpu.ts";
+import { python } from "../support/python.ts";
 
-const candidates = [process.env.UNBRAID_PYTHON ?? "", "python3", "/usr/bin/python3"].filter((name) => name !== "");
-const python = candidates.find((name) => spawnSync(name, ["-c", "import numpy, pandas"]).status === 0);
 if (python === undefined)
   process.stderr.write("note: no Python with numpy and pandas is found: the tests of examples/python are skipped\n");
 

@@ -32,7 +32,7 @@ export const classify: Command = {
   details:
     "IMAGE may be a folder: all images below it. Names come from --labels, from MODEL-labels.json or MODEL.labels.json\n" +
     "beside the model, or from the model's metadata.",
-  example: "unbraid classify resnet50.onnx --preset imagenet --labels imagenet.txt dog.jpg",
+  example: "unbraid classify resnet50.onnx dog.jpg --preset imagenet --labels labels.txt",
   run,
 };
 

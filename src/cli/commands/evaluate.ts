@@ -77,8 +77,7 @@ export const evaluate: Command = {
   details:
     "Give images that the split was not made of. Every figure has an interval (95 %, bootstrap over images) and n; what each\n" +
     "means, with formulas, is in docs/evaluate.md.",
-  example:
-    "unbraid evaluate split.onnx --preset imagenet --images imagenet/val --study layer4.study --out evaluation.json",
+  example: "unbraid evaluate split.onnx --images val --preset imagenet --study layer4.study --out evaluation.json",
   run,
 };
 

@@ -64,7 +64,7 @@ export const explain: Command = {
     "Red raises what is explained, blue lowers it. C:all draws the whole channel and each part on one scale: the parts add\n" +
     "up to the whole. docs/gradients.md has the formulas.",
   example:
-    "unbraid explain split.onnx cat.jpg --preset imagenet --layer layer4.2.conv3 --channel 1081:all --out heat.png",
+    "unbraid explain split.onnx dog.jpg --preset imagenet --layer layer4.2.conv3 --channel 91:all --out heat.png",
   run,
 };
 

@@ -39,7 +39,7 @@ export const exportCommand: Command = {
     "important [taus, T, C] and important_half (the original's float16 steps), tap_sums [T, F, I, K] as sums over images, weights\n" +
     "[C, I/groups, K], sign [C]; with --channel: channels and arvs [channels, T, I/groups], oriented, NaN for a class without images.\n" +
     "Of an evaluation: every list of numbers under its path in the JSON, and every measure as value, low, high and n.",
-  example: "unbraid export layer4.study --npz layer4.npz --channel 1081,12",
+  example: "unbraid export layer4.study --npz layer4.npz --channel 91,262",
   run,
 };
 

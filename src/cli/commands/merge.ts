@@ -25,7 +25,10 @@ export const merge: Command = {
   details:
     "In any order. A file that lies wholly within another (given twice, or a part of one that is merged already) is not\n" +
     "added again; studies that share only some of their images are refused, and so are those of other models, layers or options.",
-  example: "unbraid merge shard-1.study shard-2.study --out all.study",
+  example:
+    "unbraid study resnet50.onnx --preset imagenet --images train --layer layer4.2.conv3 --shard 1/2 --out shard-1.study\n" +
+    "unbraid study resnet50.onnx --preset imagenet --images train --layer layer4.2.conv3 --shard 2/2 --out shard-2.study\n" +
+    "unbraid merge shard-1.study shard-2.study --out merged.study",
   run,
 };
 

@@ -37,8 +37,7 @@ export const plant: Command = {
     "P0: controls, channels as they are and sums of two of one top class. P1: two channels, each on its own half of the inputs.\n" +
     "P2: the sum of two channels of different top classes. P3: the same, one half as large. P4: of three. P5: as P2, put into\n" +
     "the network in the place of the first. docs/evidence.md has the rest.",
-  example:
-    "unbraid plant resnet50.onnx --preset imagenet --images imagenet/train --layer layer4.2.conv3 --out plants.json",
+  example: "unbraid plant resnet50.onnx --preset imagenet --images train --layer layer4.2.conv3 --out plants.json",
   run,
 };
 

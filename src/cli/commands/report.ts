@@ -99,7 +99,7 @@ export const report: Command = {
     "The file asks nothing of any server and carries its numbers and pictures (docs/report.md says how many). Everything shown\n" +
     "beside a null keeps that null; what was not given (an evaluation, a verification) is left out.",
   example:
-    "unbraid report split.onnx --preset imagenet --study layer4.study --images imagenet/val --evaluation evaluation.json --out report.html",
+    "unbraid report split.onnx --preset imagenet --study layer4.study --images val --evaluation evaluation.json --out report.html",
   run,
 };
 

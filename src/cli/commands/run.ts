@@ -32,7 +32,8 @@ export const run: Command = {
   details:
     "Prints shape, least, greatest and mean of each value asked for; of the network's outputs where none is. NaN and\n" +
     "infinities are left out of these, counted, and warned of.",
-  example: "unbraid run net.onnx --input x.npy --output logits.npy --output layer4=features.npy",
+  example:
+    "unbraid run resnet50.onnx --input image=x.npy --output logits=y.npy --output /avgpool/GlobalAveragePool_output_0=features.npy",
   run: runOnce,
 };
 

@@ -33,7 +33,7 @@ export const score: Command = {
     ...PREPROCESS_OPTIONS,
   },
   details: "Every figure has an interval (95 %, bootstrap over plants) and n. docs/evidence.md says what each means.",
-  example: "unbraid score plants.json --preset imagenet --images imagenet/val",
+  example: "unbraid score plants.json --preset imagenet --images val",
   run,
 };
 

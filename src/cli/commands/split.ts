@@ -85,7 +85,7 @@ export const split: Command = {
     "no part in it, and refused where no second concept is to be seen: with --channel as an error, with lists of channels by\n" +
     "leaving it out. The manifest is FILE.split.json; a preprocessing and labels beside MODEL are copied beside the split model.",
   example:
-    "unbraid split resnet50.onnx --study layer4.study --channel 1081 --classes 'gown,tench' --images imagenet/train --out split.onnx",
+    "unbraid split resnet50.onnx --study layer4.study --channel 91 --classes n01498041,n01749939 --preset imagenet --images train --out split.onnx",
   run,
 };
 

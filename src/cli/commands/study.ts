@@ -70,8 +70,7 @@ export const study: Command = {
     ...PREPROCESS_OPTIONS,
   },
   details: "Ctrl-C leaves a study that --resume continues to the very same result; it is also saved once a minute.",
-  example:
-    "unbraid study resnet50.onnx --preset imagenet --images imagenet/train --layer layer4.2.conv3 --out layer4.study",
+  example: "unbraid study resnet50.onnx --preset imagenet --images train --layer layer4.2.conv3 --out layer4.study",
   run,
 };
 

@@ -32,7 +32,7 @@ export const verify: Command = {
     "Adds up the stored parts, then runs both models on the images. At the layer each element's difference is held against the bound that its rounding\n" +
     "errors cannot exceed: the ratio of the two is at most 1, or the split is wrong, and the exit code then\n" +
     `${CHECK_FAILED}. onnxruntime-node compares both files too, where it is installed.`,
-  example: "unbraid verify resnet50.onnx split.onnx --preset imagenet --images imagenet/val",
+  example: "unbraid verify resnet50.onnx split.onnx --images val --preset imagenet",
   run,
 };
 

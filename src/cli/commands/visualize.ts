@@ -50,7 +50,7 @@ export const visualize: Command = {
     "Gradient ascent on Fourier coefficients in decorrelated colours, the picture moved, turned and scaled a little at each step. The folder\n" +
     "gets a PNG for each picture, sheet.png, and visualisation.json: also how much each picture excites each part, in deviations of\n" +
     "random parts of the same size (docs/report.md). `unbraid report --visualisation` shows them.",
-  example: "unbraid visualize split.onnx --preset imagenet --layer layer4.2.conv3 --channel 1081 --out pictures",
+  example: "unbraid visualize split.onnx --preset imagenet --layer layer4.2.conv3 --channel 91 --out pictures",
   run,
 };
 
