@@ -9,9 +9,9 @@ import {
   type AdditiveRequest,
   type UnitFilters,
 } from "../additive.ts";
-import { shares } from "../additive-run.ts";
 import { plus, type Vector } from "../linear-algebra.ts";
 import type { GroupMoments } from "../moments.ts";
+import { shares } from "../parts.ts";
 import { sourceSets, type SetRule, type SourceSets } from "../sets.ts";
 import { tunedDirections, tunedSplit, type TunedDirections, type Tuning } from "../tuned.ts";
 import { groupOf, truthOf, weightsOfPlant, type Plant } from "./plant.ts";

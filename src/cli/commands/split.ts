@@ -74,7 +74,7 @@ export const split: Command = {
     partial: { type: "boolean", help: "take a study that is not complete" },
     images: {
       ...FOLDER_OPTIONS.images,
-      help: "the study's images: for rho, for guards (only those of the classes are read), for the rules additive and tuned (all)",
+      help: "the study's images: for rho, for guards (only those of the classes are read), for the rules additive, tuned and their _sets (all)",
     },
     limit: FOLDER_OPTIONS.limit,
     "skip-bad": FOLDER_OPTIONS["skip-bad"],
@@ -83,7 +83,8 @@ export const split: Command = {
   details:
     "Reads images, and needs an adapter, only with --images. Then each split is held against random filters on images that took\n" +
     "no part in it, and refused where no second concept is to be seen: with --channel as an error, with lists of channels by\n" +
-    "leaving it out. The manifest is FILE.split.json; a preprocessing and labels beside MODEL are copied beside the split model.",
+    "leaving it out. symmetric, official, sign and the rules _sets give whole inputs to parts, additive and tuned parts of their\n" +
+    "weights; official, tuned and tuned_sets take two concepts, the others two to five. The manifest is FILE.split.json; a preprocessing and labels beside MODEL are copied beside the split model.",
   example:
     "unbraid split resnet50.onnx --study layer4.study --channel 1081 --classes 'gown,tench' --images imagenet/train --out split.onnx",
   run,
