@@ -8,6 +8,7 @@ import { fullRow, respond, type ResponseSource, type RowResponses } from "./part
 import { splitWeights } from "./parts.ts";
 import {
   finalSets,
+  fixedRho,
   isHardened,
   stageOf,
   type HardenedRule,
@@ -46,8 +47,9 @@ export async function heldOutSplits(
 ): Promise<PlannedSplit[]> {
   const { study, targets } = p;
   const source = { ...second, study, signal: p.signal };
-  const choosing = p.rho === undefined && rule !== "sign";
-  const rhos = choosing ? RHOS : [p.rho ?? 1];
+  const fixed = fixedRho(p);
+  const choosing = fixed === undefined && rule !== "sign";
+  const rhos = choosing ? RHOS : [fixed ?? 1];
   const standings = new Standings(study);
   const options = { choosing, standings, stage: stageOf(p, 0, 3) };
   using evidence = await (isHardened(rule)
@@ -60,7 +62,7 @@ export async function heldOutSplits(
         await respondToSets(source, targets, candidates, oriented, (c) => evidence.parts(c).choose, stageOf(p, 1, 3))
       ).map((r) => chooseRho(r))
     : targets.map(() => undefined);
-  const chosen = choices.map((c) => c?.rho ?? p.rho ?? 1);
+  const chosen = choices.map((c) => c?.rho ?? fixed ?? 1);
   // The report is on the sets that the first part of the images made: what all images give has seen its images too.
   const reports = await report(
     source,

@@ -80,8 +80,11 @@ export interface SplitPlanning {
   readonly study: ResponseSource["study"];
   readonly targets: readonly SplitTarget[];
   readonly rule: SplitRule;
-  /** Used for every target; chosen where it is not given. */
-  readonly rho?: number;
+  /**
+   * Used for every target. Unless given, rules on relevance choose it on images; sets of parts by weights take 1, at which they
+   * come nearest to planted truth (docs/evidence.md), and choose it where told to.
+   */
+  readonly rho?: number | "chosen";
   /** g of rules by weights. */
   readonly scale?: number;
   readonly over?: "patches";
@@ -93,6 +96,10 @@ export interface SplitPlanning {
   readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
   readonly signal?: AbortSignal;
 }
+
+/** rho that needs not be chosen; undefined also for rules that know none. */
+export const fixedRho = ({ rho, rule }: Pick<SplitPlanning, "rho" | "rule">): number | undefined =>
+  rho === "chosen" ? undefined : (rho ?? (isHardened(rule) ? 1 : undefined));
 
 /** Pairs whose rows run together: the responses of 8 pairs at 20 rho are 320 rows. */
 export const ROWS_AT_ONCE = 8 * RHOS.length * 2;

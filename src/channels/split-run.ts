@@ -6,7 +6,7 @@ import { UnbraidError } from "../errors.ts";
 import { planByWeights } from "./additive-run.ts";
 import type { SplitTarget } from "./concepts.ts";
 import { heldOutSplits, officialSplits } from "./hard-splits.ts";
-import { finalSets, isHardened, weightRuleOf, type PlannedSplit, type SplitPlanning } from "./planning.ts";
+import { finalSets, fixedRho, isHardened, weightRuleOf, type PlannedSplit, type SplitPlanning } from "./planning.ts";
 import { checkChannel, conceptVectors, TEXT_CONCEPTS } from "./sets.ts";
 
 export type { ClassImages, Cluster, Concept, SplitTarget } from "./concepts.ts";
@@ -27,7 +27,8 @@ export {
  * CHANNEL_RANGE, CLASS_RANGE, CLASS_EMPTY, CHANNEL_DEPTHWISE, OPTION_RANGE, RULE_CONCEPTS
  */
 export async function planSplits(p: SplitPlanning): Promise<PlannedSplit[]> {
-  const { rule, rho, secondPass } = p;
+  const { rule, secondPass } = p;
+  const rho = fixedRho(p);
   const compat = p.compat === true;
   // What cannot be split fails before any image is read.
   for (const target of p.targets) checkTarget(p, target);
@@ -47,7 +48,8 @@ export async function planSplits(p: SplitPlanning): Promise<PlannedSplit[]> {
 }
 
 function checkTarget(p: SplitPlanning, { channel, classes, clusters }: SplitTarget): void {
-  const { study, rule, rho = 1 } = p;
+  const { study, rule } = p;
+  const rho = fixedRho(p) ?? 1;
   const vectors = rule === "official" || rule === "sign" ? rule : "symmetric";
   const n = (clusters ?? classes).length;
   if (clusters === undefined) conceptVectors(study, { channel, classes, rho, rule: vectors });

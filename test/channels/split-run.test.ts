@@ -167,7 +167,7 @@ onAdapters("planning splits", (gpu) => {
       rule?: SplitRule;
       compat?: boolean;
       study?: Study;
-      rho?: number;
+      rho?: number | "chosen";
       scale?: number;
       studyImages?: boolean;
     } = {},
@@ -395,7 +395,8 @@ onAdapters("planning splits", (gpu) => {
 
   test("sets of parts by weights: rho chosen on the second part, which made no parts", async () => {
     requested.length = 0;
-    const [got] = await plan([{ channel: 7, classes: [2, 0] }], { rule: "additive_sets" });
+    const o = { rule: "additive_sets", rho: "chosen" } as const;
+    const [got] = await plan([{ channel: 7, classes: [2, 0] }], o);
     const expected = [0, 2].flatMap((t) => {
       const { arv, choose, report } = threeFolds(PER_CLASS[t] ?? 0);
       const later = [...choose, ...report].sort((a, b) => a - b);
@@ -407,15 +408,21 @@ onAdapters("planning splits", (gpu) => {
     expect(got?.rho).toBe(RHOS[choice.scores.indexOf(Math.max(...choice.scores))]);
     const [byWeights] = await plan([{ channel: 7, classes: [2, 0] }], { rule: "additive" });
     expect(got?.sets).toEqual(setsByHeld(heldWeights(must(byWeights?.parts, "parts"), TAPS), got?.rho ?? NaN));
-    const [other] = await plan([{ channel: 7, classes: [0, 2] }], { rule: "additive_sets" });
+    const [other] = await plan([{ channel: 7, classes: [0, 2] }], o);
     expect(other?.choice).toEqual(choice);
+    // Unless told to choose, an input is whole the part's that holds more of it.
+    expect(await plan([{ channel: 7, classes: [2, 0] }], { rule: "additive_sets" })).toMatchObject([
+      { rho: 1, sets: setsByHeld(heldWeights(must(byWeights?.parts, "parts"), TAPS), 1) },
+    ]);
     // Four images are one for parts, one to choose on: a spread takes two.
     const few = [0, 1].map((t): Cluster => ({
       name: `few ${t}`,
       vector: new Float64Array(CASE.inputs / 2).fill(1),
       images: images.paths(t).slice(0, 4),
     }));
-    await expect(plan([{ channel: 7, classes: [], clusters: few }], { rule: "tuned_sets" })).rejects.toMatchObject({
+    await expect(
+      plan([{ channel: 7, classes: [], clusters: few }], { ...o, rule: "tuned_sets" }),
+    ).rejects.toMatchObject({
       code: "RHO_IMAGES",
       message: expect.stringContaining('"few 0" has 4 images') as string,
     });

@@ -125,7 +125,7 @@ describe.skipIf(testAdapters.length === 0)("split", () => {
     const served = (digits: string): number[] =>
       row(own, 3).map((w, i) => (digits.includes(part?.sets[i] ?? "") ? w : 0));
     expect([3, 6, 7].map((r) => row(weights, r))).toEqual([served("01"), served("02"), served("0")]);
-    const chosen = await split("chosen.onnx", ...args, "--force");
+    const chosen = await split("chosen.onnx", ...args, "--rho", "chosen", "--force");
     expect(chosen.parts[0]?.choice?.scores).toHaveLength(20);
     // Between a class that the channel does not answer to and another.
     const forced = await Promise.all(

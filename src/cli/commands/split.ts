@@ -52,7 +52,7 @@ export const split: Command = {
     rho: {
       type: "string",
       value: "X",
-      help: "from 0 (shared unless opposed) to 1 (nothing shared); chosen on images if not given",
+      help: "from 0 (shared unless opposed) to 1 (nothing shared), or chosen, on images; unless given chosen, and 1 for the _sets rules",
     },
     rule: { type: "string", value: "RULE", help: `${SPLIT_RULES.join(", ")}; ${DEFAULT_RULE} unless given` },
     scale: {
@@ -94,7 +94,7 @@ async function run(context: Context): Promise<undefined> {
   const { args, out } = context;
   const path = args.required("out", "the file to write");
   const studyPath = args.required("study", "a study of the model");
-  const rho = args.number("rho", { least: 0, most: 1 });
+  const rho = args.text("rho") === "chosen" ? ("chosen" as const) : args.number("rho", { least: 0, most: 1 });
   const compat = compatOption(args);
   const rule = ruleOf(args.text("rule"), compat);
   const scale = args.number("scale", { least: 0 });
@@ -124,7 +124,7 @@ async function run(context: Context): Promise<undefined> {
     ...(over === undefined ? {} : { over }),
   };
   let planned: PlannedSplit[];
-  if (!args.flag("images") || (compat && rho !== undefined)) planned = await planSplits(common);
+  if (!args.flag("images") || (compat && typeof rho === "number")) planned = await planSplits(common);
   else {
     using second = await openPass(context, opened, study, targets, compat);
     planned = await planSplits({
