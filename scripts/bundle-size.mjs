@@ -16,9 +16,9 @@ export const ENTRIES = [
   {
     name: "study, find, split",
     code: 'export { buildGraph, decodeModel, findPairs, Gpu, planSplits, RelevancePass, runStudy, Session, writeSplit } from "./src/index.ts";',
-    budget: 123_500,
+    budget: 124_500,
   },
-  { name: "everything", code: 'export * from "./src/index.ts";', budget: 196_500 },
+  { name: "everything", code: 'export * from "./src/index.ts";', budget: 197_500 },
 ];
 
 export async function measure({ name, code, budget }) {

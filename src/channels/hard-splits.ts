@@ -1,16 +1,24 @@
 /** Splits by source sets whose rho is chosen, or whose guards are measured, in a second pass over images. */
 import { must } from "../errors.ts";
-import { relevanceVector, weightsOf } from "../relevance/arv.ts";
-import { evidenceFolds } from "../relevance/folds.ts";
+import { weightsOf } from "../relevance/arv.ts";
 import { conceptName, targetConcepts, type Concept, type SplitTarget } from "./concepts.ts";
-import { gatherEvidence, type Evidence } from "./evidence.ts";
-import { guardsOf, SPLIT_FILTERS, Standings, uncorrelating, type Guards } from "./guards.ts";
-import { dot, plus } from "./linear-algebra.ts";
+import { guardsOf, Standings, uncorrelating, type Guards } from "./guards.ts";
+import { dot } from "./linear-algebra.ts";
 import { fullRow, respond, type ResponseSource, type RowResponses } from "./part-responses.ts";
 import { splitWeights } from "./parts.ts";
+import {
+  finalSets,
+  fixedRho,
+  isHardened,
+  stageOf,
+  type HardenedRule,
+  type PlannedSplit,
+  type SecondPassSource,
+  type SplitPlanning,
+} from "./planning.ts";
 import { chooseOfficialRho, chooseRho, distinctSets, RHOS, separationScore, type Responses } from "./rho.ts";
-import { ruleCentre, sourceSets, type SetRule, type SourceSets } from "./sets.ts";
-import { finalSets, stageOf, type PlannedSplit, type SecondPassSource, type SplitPlanning } from "./planning.ts";
+import { relevanceEvidence, weightSetEvidence, type SetEvidence } from "./set-evidence.ts";
+import type { SetRule, SourceSets } from "./sets.ts";
 
 type Source = SecondPassSource & ResponseSource;
 
@@ -31,51 +39,46 @@ export async function officialSplits(
   });
 }
 
+/** @param rule of sets by relevance, or by what parts by weights hold */
 export async function heldOutSplits(
   p: SplitPlanning,
   second: SecondPassSource,
-  rule: SetRule,
+  rule: SetRule | HardenedRule,
 ): Promise<PlannedSplit[]> {
   const { study, targets } = p;
   const source = { ...second, study, signal: p.signal };
-  const choosing = p.rho === undefined && rule !== "sign";
-  const rhos = choosing ? RHOS : [p.rho ?? 1];
-  const evidence = await gatherEvidence(source, targets, choosing, stageOf(p, 0, 3));
+  const fixed = fixedRho(p);
+  const choosing = fixed === undefined && rule !== "sign";
+  const rhos = choosing ? RHOS : [fixed ?? 1];
+  const standings = new Standings(study);
+  const options = { choosing, standings, stage: stageOf(p, 0, 3) };
+  using evidence = await (isHardened(rule)
+    ? weightSetEvidence(p, rule, source, options)
+    : relevanceEvidence(p, rule, source, options));
+  const candidates = evidence.vectors.map((vectors) => rhos.map((rho) => evidence.setsOf(vectors, rho)));
   const oriented = rule !== "official";
-  // What the sign rule holds relevance against: of the same folds as the concepts' own, where these are the study's.
-  const own = second.studyImages === true && study.meta.folds >= 3;
-  const centre = ruleCentre(study, rule, own ? evidenceFolds(study.meta.folds).arv : undefined);
-  const meanOf = (c: Concept): Float64Array =>
-    centre === undefined ? evidence.mean(c) : plus(evidence.mean(c), -1, centre);
-  const candidates = targets.map((target) => {
-    const vectors = targetConcepts(target).map((c) =>
-      relevanceVector(study.meta.layer, meanOf(c), target.channel, oriented ? "oriented" : "official"),
-    );
-    return rhos.map((rho) => sourceSets(vectors, rho, rule));
-  });
   const choices = choosing
     ? (
         await respondToSets(source, targets, candidates, oriented, (c) => evidence.parts(c).choose, stageOf(p, 1, 3))
       ).map((r) => chooseRho(r))
     : targets.map(() => undefined);
-  // The report is on the sets that the first part of the images made: the study's ARVs have seen its images too.
-  const chosen = candidates.map((sets, i) => must(sets[choices[i]?.index ?? 0], "sets"));
+  const chosen = choices.map((c) => c?.rho ?? fixed ?? 1);
+  // The report is on the sets that the first part of the images made: what all images give has seen its images too.
   const reports = await report(
     source,
     targets,
-    chosen,
-    { rule, rhos: choices.map((c) => c?.rho ?? p.rho ?? 1), meanOf },
-    evidence,
+    candidates.map((sets, i) => must(sets[choices[i]?.index ?? 0], "sets")),
+    { evidence, rhos: chosen, standings },
     stageOf(p, 2, 3),
   );
+  const final = await evidence.final(chosen);
   return targets.map((target, i) => {
     const choice = choices[i];
-    const rho = choice?.rho ?? p.rho ?? 1;
     return {
       ...target,
-      rho: rule === "sign" ? null : rho,
+      rho: rule === "sign" ? null : (chosen[i] ?? null),
       rule,
-      sets: finalSets(p, target, rule, rho),
+      sets: must(final[i], "sets"),
       ...(choice === undefined
         ? {}
         : { choice: { criterion: "held-out log ratio" as const, rhos: RHOS, scores: choice.scores } }),
@@ -130,10 +133,9 @@ interface Report {
 
 /** How each target was split. */
 interface SplitBy {
-  readonly rule: SetRule;
+  readonly evidence: SetEvidence;
   readonly rhos: readonly number[];
-  /** [I, K] what the rule compares of a concept. */
-  readonly meanOf: (concept: Concept) => Float64Array;
+  readonly standings: Standings;
 }
 
 /** The score and the guards of each target's parts on the last part of the images. */
@@ -141,13 +143,11 @@ async function report(
   source: Source,
   targets: readonly SplitTarget[],
   chosen: readonly SourceSets[],
-  by: SplitBy,
-  evidence: Evidence,
+  { evidence, rhos, standings }: SplitBy,
   stage: (share: number) => void,
 ): Promise<Report[]> {
   const { study } = source;
   const { layer } = study.meta;
-  const standings = new Standings(study);
   const jobs = targets.map((target, i) => ({
     concepts: targetConcepts(target),
     rows: [
@@ -155,7 +155,8 @@ async function report(
       fullRow(layer, target.channel, weightsOf(layer, target.channel), layer.sign[target.channel] ?? 1),
     ],
   }));
-  const filters = new FilterSplits(standings, targets, by);
+  const filterSets = targets.map((_, i) => evidence.filters(i).map((v) => evidence.setsOf(v, rhos[i] ?? 1)));
+  const filters = new FilterSplits(standings, targets, filterSets);
   const found = await respond(
     source,
     jobs,
@@ -189,7 +190,7 @@ export const scoreOf = (responses: readonly RowResponses[]): number =>
 class FilterSplits {
   readonly #standings: Standings;
   readonly #targets: readonly SplitTarget[];
-  readonly #by: SplitBy;
+  readonly #sets: readonly (readonly SourceSets[])[];
   readonly #sums = new Map<Concept, { readonly sums: Float64Array; images: number }>();
   /** [target][filter][part or the filter itself] responses on the images of all concepts so far. */
   readonly #responses: readonly (readonly number[][][])[];
@@ -197,12 +198,13 @@ class FilterSplits {
   #concept: Concept | undefined;
   #rows: { readonly target: number; readonly rows: readonly (readonly Float64Array[])[] }[] = [];
 
-  constructor(standings: Standings, targets: readonly SplitTarget[], by: SplitBy) {
+  /** @param sets [targets][filters] of the first of the random filters */
+  constructor(standings: Standings, targets: readonly SplitTarget[], sets: readonly (readonly SourceSets[])[]) {
     this.#standings = standings;
     this.#targets = targets;
-    this.#by = by;
-    this.#responses = targets.map((t) =>
-      Array.from({ length: SPLIT_FILTERS }, () => [...targetConcepts(t).map(() => []), []]),
+    this.#sets = sets;
+    this.#responses = targets.map((t, i) =>
+      (sets[i] ?? []).map((): number[][] => [...targetConcepts(t).map(() => []), []]),
     );
   }
 
@@ -248,32 +250,14 @@ class FilterSplits {
 
   /** [filters][parts, then the filter] */
   #split(target: SplitTarget, i: number): Float64Array[][] {
-    const { rule, rhos, meanOf } = this.#by;
-    const concepts = targetConcepts(target);
-    const means = concepts.map((c) => this.#standings.slice(target.channel, meanOf(c)));
-    return this.#standings
-      .filters(target.channel)
-      .slice(0, SPLIT_FILTERS)
-      .map((filter) => {
-        const taps = filter.length / this.#inputs(target.channel);
-        const vectors = means.map((m) => vectorOf(filter, m, taps));
-        const sets = sourceSets(vectors, rhos[i] ?? 1, rule);
-        const parts = concepts.map((_, k) => filter.map((w, j) => (((sets[Math.floor(j / taps)] ?? 0) >>> k) & 1) * w));
-        return [...parts, filter];
-      });
+    const filters = this.#standings.filters(target.channel);
+    return (this.#sets[i] ?? []).map((sets, f) => {
+      const filter = must(filters[f], "filter");
+      const taps = filter.length / sets.length;
+      const parts = targetConcepts(target).map((_, k) =>
+        filter.map((w, j) => (((sets[Math.floor(j / taps)] ?? 0) >>> k) & 1) * w),
+      );
+      return [...parts, filter];
+    });
   }
-
-  #inputs(channel: number): number {
-    return this.#standings.inputs(channel);
-  }
-}
-
-/** A row's relevance by input: the sum over taps of weight times mean tap sum. */
-function vectorOf(row: Float64Array, tapSums: Float64Array, taps: number): Float64Array {
-  const vector = new Float64Array(row.length / taps);
-  for (let j = 0; j < row.length; j++) {
-    const i = Math.floor(j / taps);
-    vector[i] = (vector[i] ?? 0) + (row[j] ?? 0) * (tapSums[j] ?? 0);
-  }
-  return vector;
 }

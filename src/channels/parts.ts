@@ -1,6 +1,9 @@
-/** The parts of a split channel: rows of weights whose signed sum is the channel's own row (METHOD.md A6, B "K concepts"). */
+/**
+ * The parts of a split channel: rows of weights whose signed sum is the channel's own row (METHOD.md A6, B "K concepts"); and
+ * the way back, from parts of any weights to whole inputs.
+ */
 import { invariant } from "../errors.ts";
-import type { SourceSets } from "./sets.ts";
+import { sourceSets, type SourceSets } from "./sets.ts";
 
 export interface Parts {
   /** D_k: [I/groups, K] one row a concept; the weights of the inputs that serve it, zeros elsewhere. */
@@ -33,3 +36,23 @@ export function splitWeights(weights: Float32Array, sets: SourceSets, concepts: 
     residual: row((set) => served(set) - 1),
   };
 }
+
+/** [K][I/groups] the sum of magnitudes of an input's weights in each part. @param parts [K][I/groups, K] */
+export const heldWeights = (parts: readonly Float64Array[], taps: number): Float64Array[] =>
+  parts.map((part) =>
+    Float64Array.from({ length: part.length / taps }, (_, i) =>
+      part.subarray(i * taps, (i + 1) * taps).reduce((sum, w) => sum + Math.abs(w), 0),
+    ),
+  );
+
+/**
+ * An input serves the concepts whose parts hold at least rho of the most that any part holds of it: the symmetric rule, of
+ * what parts hold in place of relevance.
+ * @param held of `heldWeights`
+ */
+export const setsByHeld = (held: readonly Float64Array[], rho: number): SourceSets =>
+  sourceSets(held, rho, "symmetric");
+
+/** For each input the part that holds more of its weights; several where that is a tie. */
+export const shares = (parts: readonly Float64Array[], taps: number): SourceSets =>
+  setsByHeld(heldWeights(parts, taps), 1);

@@ -10,10 +10,31 @@ import type { ResponseSource } from "./part-responses.ts";
 import { RHOS } from "./rho.ts";
 import { conceptVectors, ruleCentre, sourceSets, type SetRule } from "./sets.ts";
 
-/** "additive" and "tuned" give parts of any weights (METHOD.md B, "Beyond partitions"); the others source sets. */
-export type SplitRule = SetRule | "additive" | "tuned";
+/**
+ * Parts of any weights (METHOD.md B, "Beyond partitions"). "tuned": along directions whose weights are fitted on plants of
+ * the layer's own channels (tuned.ts).
+ */
+export type WeightRule = "additive" | "tuned";
 
-export const SPLIT_RULES: readonly SplitRule[] = ["official", "symmetric", "sign", "additive", "tuned"];
+/** Source sets by which of those parts holds more of an input's weights: what inputs do together tells, not each alone. */
+export type HardenedRule = `${WeightRule}_sets`;
+
+export type SplitRule = SetRule | HardenedRule | WeightRule;
+
+export const SPLIT_RULES: readonly SplitRule[] = [
+  ...(["official", "symmetric", "sign"] as const),
+  ...(["additive_sets", "tuned_sets", "additive", "tuned"] as const),
+];
+
+/** The rule whose parts sets are made of; undefined for rules that compare relevance. */
+export const weightRuleOf = (rule: SplitRule): WeightRule | undefined =>
+  rule === "additive" || rule === "additive_sets"
+    ? "additive"
+    : rule === "tuned" || rule === "tuned_sets"
+      ? "tuned"
+      : undefined;
+
+export const isHardened = (rule: SplitRule): rule is HardenedRule => rule === "additive_sets" || rule === "tuned_sets";
 
 /** What splits go by unless told otherwise. */
 export const DEFAULT_RULE: SplitRule = "symmetric";
@@ -51,7 +72,7 @@ export interface PlannedSplit extends SplitTarget {
 export interface SecondPassSource extends Omit<ResponseSource, "study" | "signal"> {
   /** Whether the images are those of the study in its order: then its folds serve as parts. */
   readonly studyImages?: boolean;
-  /** What rules by weights need besides: moments over the images of all classes. */
+  /** What rules by weights, and sets made of their parts, need besides: moments over the images of all classes. */
   readonly moments?: { readonly layer: ConvLayer; readonly open: (groups: readonly number[]) => Promise<MomentPass> };
 }
 
@@ -59,19 +80,26 @@ export interface SplitPlanning {
   readonly study: ResponseSource["study"];
   readonly targets: readonly SplitTarget[];
   readonly rule: SplitRule;
-  /** Used for every target; chosen where it is not given. */
-  readonly rho?: number;
+  /**
+   * Used for every target. Unless given, rules on relevance choose it on images; sets of parts by weights take 1, at which they
+   * come nearest to planted truth (docs/evidence.md), and choose it where told to.
+   */
+  readonly rho?: number | "chosen";
   /** g of rules by weights. */
   readonly scale?: number;
   readonly over?: "patches";
   /** Choose as the original does: by its ratio, on the images that made the ARVs. No guards. */
   readonly compat?: boolean;
-  /** Needed where rho is to be chosen, for guards, and for rules by weights. */
+  /** Needed where rho is to be chosen, for guards, and for rules by weights or by sets made of their parts. */
   readonly secondPass?: SecondPassSource;
   /** Targets done of all, in shares of the whole work: the second pass goes over the images in up to three stages. */
   readonly onProgress?: (progress: { readonly done: number; readonly total: number }) => void;
   readonly signal?: AbortSignal;
 }
+
+/** rho that needs not be chosen; undefined also for rules that know none. */
+export const fixedRho = ({ rho, rule }: Pick<SplitPlanning, "rho" | "rule">): number | undefined =>
+  rho === "chosen" ? undefined : (rho ?? (isHardened(rule) ? 1 : undefined));
 
 /** Pairs whose rows run together: the responses of 8 pairs at 20 rho are 320 rows. */
 export const ROWS_AT_ONCE = 8 * RHOS.length * 2;
@@ -85,7 +113,7 @@ export function rowsAtOnce(targets: readonly SplitTarget[]): number {
   );
 }
 
-/** Of all that the study knows of the classes, or of the clusters' own vectors. */
+/** By relevance: of all that the study knows of the classes, or of the clusters' own vectors. */
 export function finalSets(p: SplitPlanning, target: SplitTarget, rule: SetRule, rho: number): SourceSets {
   const { channel, classes, clusters } = target;
   if (clusters !== undefined) {

@@ -14,7 +14,7 @@ export interface SplitPartRecord {
   readonly concepts: readonly string[];
   /** The classes' indices in the study; none where the concepts are clusters. */
   readonly classes: readonly number[];
-  /** null where the rule knows none (sign, additive, tuned). */
+  /** null where the rule knows none (sign, additive, tuned); of sets made of parts by weights, of what these hold. */
   readonly rho: number | null;
   readonly rule: string;
   /** g of a rule by weights, where it was not fitted. */

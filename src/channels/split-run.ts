@@ -6,7 +6,7 @@ import { UnbraidError } from "../errors.ts";
 import { planByWeights } from "./additive-run.ts";
 import type { SplitTarget } from "./concepts.ts";
 import { heldOutSplits, officialSplits } from "./hard-splits.ts";
-import { finalSets, type PlannedSplit, type SplitPlanning } from "./planning.ts";
+import { finalSets, fixedRho, isHardened, weightRuleOf, type PlannedSplit, type SplitPlanning } from "./planning.ts";
 import { checkChannel, conceptVectors, TEXT_CONCEPTS } from "./sets.ts";
 
 export type { ClassImages, Cluster, Concept, SplitTarget } from "./concepts.ts";
@@ -27,11 +27,13 @@ export {
  * CHANNEL_RANGE, CLASS_RANGE, CLASS_EMPTY, CHANNEL_DEPTHWISE, OPTION_RANGE, RULE_CONCEPTS
  */
 export async function planSplits(p: SplitPlanning): Promise<PlannedSplit[]> {
-  const { rule, rho, secondPass } = p;
+  const { rule, secondPass } = p;
+  const rho = fixedRho(p);
   const compat = p.compat === true;
   // What cannot be split fails before any image is read.
   for (const target of p.targets) checkTarget(p, target);
   if (rule === "additive" || rule === "tuned") return planByWeights(p, rule, secondPass ?? needed(`the ${rule} rule`));
+  if (isHardened(rule)) return heldOutSplits(p, secondPass ?? needed(`the ${rule} rule`), rule);
   const free = rule === "sign" || rho !== undefined;
   if (free && (secondPass === undefined || compat))
     return p.targets.map((t) => ({
@@ -46,8 +48,9 @@ export async function planSplits(p: SplitPlanning): Promise<PlannedSplit[]> {
 }
 
 function checkTarget(p: SplitPlanning, { channel, classes, clusters }: SplitTarget): void {
-  const { study, rule, rho = 1 } = p;
-  const vectors = rule === "additive" || rule === "tuned" ? "symmetric" : rule;
+  const { study, rule } = p;
+  const rho = fixedRho(p) ?? 1;
+  const vectors = rule === "official" || rule === "sign" ? rule : "symmetric";
   const n = (clusters ?? classes).length;
   if (clusters === undefined) conceptVectors(study, { channel, classes, rho, rule: vectors });
   else
@@ -57,9 +60,10 @@ function checkTarget(p: SplitPlanning, { channel, classes, clusters }: SplitTarg
       clusters.map((c) => c.vector.length),
     );
   const refuse = (message: string): never => {
-    throw new UnbraidError("usage", "RULE_CONCEPTS", message, "Use --rule symmetric, or two classes.");
+    const other = rule === "tuned" ? "additive" : rule === "tuned_sets" ? "additive_sets" : "symmetric";
+    throw new UnbraidError("usage", "RULE_CONCEPTS", message, `Use --rule ${other}, or two classes.`);
   };
-  if ((rule === "official" || rule === "tuned") && n !== 2)
+  if ((rule === "official" || weightRuleOf(rule) === "tuned") && n !== 2)
     refuse(`The ${rule} rule is defined for 2 concepts, not ${n}.`);
   if (clusters !== undefined && rule === "official")
     refuse("The official rule splits between classes, not between clusters.");

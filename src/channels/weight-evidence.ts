@@ -1,12 +1,13 @@
 /**
  * What rules by weights learn from: moments of the layer's patches over the images of all classes, and of the concepts, with and
- * without the images that are held out for the guards. Clusters are summed apart from the classes, of one channel at a time.
+ * without the images that are held out, for the guards or also for choosing rho. Clusters are summed apart from the classes, of one channel at a time.
  */
 import { must, UnbraidError } from "../errors.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
 import { ClusterMoments } from "./cluster-moments.ts";
 import { allConcepts, conceptName, targetConcepts, type Cluster, type Concept, type SplitTarget } from "./concepts.ts";
 import { evidenceParts } from "./evidence.ts";
+import type { Folds } from "./rho.ts";
 import type { ConceptMoments } from "./moment-matrices.ts";
 import { MomentSums, type GroupMoments } from "./moments.ts";
 import { positionsOf, type MomentPass } from "./moments-pass.ts";
@@ -15,12 +16,12 @@ import type { SecondPassSource, SplitPlanning } from "./planning.ts";
 export interface WeightEvidence {
   /** By group, over what was added so far. */
   groups(): ReadonlyMap<number, GroupMoments>;
-  /** Positions of a concept's held-out images. */
-  report(concept: Concept): readonly number[];
+  /** Positions of a concept's images: of the first of these parts, and of the second too where nothing is chosen. */
+  parts(concept: Concept): Folds;
   /** What a target is split by: moments of its group, and its concepts by the numbers that these have there. */
   of(target: SplitTarget): Promise<{ readonly moments: ConceptMoments; readonly concepts: readonly number[] }>;
   /** Adds the held-out images: what `groups` and `of` gave before must not be used any more. */
-  addReports(): Promise<void>;
+  addHeldOut(): Promise<void>;
 }
 
 export interface EvidenceOptions {
@@ -30,13 +31,15 @@ export interface EvidenceOptions {
   readonly groupOf: (channel: number) => number;
   /** Classes whose second moments are kept. */
   readonly kept: readonly number[];
+  /** Whether rho is to be chosen, on images that are held out too. */
+  readonly choosing: boolean;
 }
 
 /** @throws UnbraidError RHO_IMAGES where a concept has too few images to hold some out */
 export async function weightEvidence(
   p: SplitPlanning,
   { images, studyImages }: SecondPassSource,
-  { conv, pass, groups, groupOf, kept }: EvidenceOptions,
+  { conv, pass, groups, groupOf, kept, choosing }: EvidenceOptions,
   stage: (share: number) => void,
 ): Promise<WeightEvidence> {
   const { study, signal } = p;
@@ -48,9 +51,12 @@ export async function weightEvidence(
       evidenceParts(images.count(c), typeof c === "number" ? folds : undefined),
     ]),
   );
-  for (const [c, { arv, report }] of parts)
-    if (arv.length === 0 || report.length === 0) throw tooFew(conceptName(study, c), images.count(c));
-  const partsOf = (c: Concept): ReturnType<typeof evidenceParts> => must(parts.get(c), "a concept that is split");
+  for (const [c, { arv, choose, report }] of parts)
+    if (arv.length === 0 || report.length === 0 || (choosing && choose.length < 2))
+      throw tooFew(conceptName(study, c), images.count(c), choosing);
+  const partsOf = (c: Concept): Folds => must(parts.get(c), "a concept that is split");
+  const outOf = (c: Concept): readonly number[] =>
+    choosing ? ascending([...partsOf(c).choose, ...partsOf(c).report]) : partsOf(c).report;
   const sumsOf = (n: number, own: readonly number[]): MomentSums =>
     new MomentSums({ layer, positions: positionsOf(conv), classes: n, groups, kept: own });
   const add = async (to: MomentSums, k: number, c: Concept, positions?: readonly number[]): Promise<void> => {
@@ -60,7 +66,7 @@ export async function weightEvidence(
     }
   };
 
-  const heldOut = heldOutByClass(p, images, (c) => partsOf(c).report);
+  const heldOut = heldOutByClass(p, images, outOf);
   const sums = sumsOf(classes.length, kept);
   for (const t of classes.keys()) {
     stage(t / classes.length);
@@ -75,10 +81,10 @@ export async function weightEvidence(
   async function clusterMoments(channel: number, clusters: readonly Cluster[]): Promise<ClusterMoments> {
     const own = sumsOf(clusters.length, [...clusters.keys()]);
     for (const [k, cluster] of clusters.entries()) {
-      const { report } = partsOf(cluster);
+      const out = outOf(cluster);
       // In the order in which classes are added: clusters of the same images then give the same numbers.
-      await add(own, k, cluster, others(images.count(cluster), new Set(report)));
-      if (whole) await add(own, k, cluster, report);
+      await add(own, k, cluster, others(images.count(cluster), new Set(out)));
+      if (whole) await add(own, k, cluster, out);
     }
     const group = groupOf(channel);
     return new ClusterMoments(
@@ -89,7 +95,7 @@ export async function weightEvidence(
 
   return {
     groups: () => now,
-    report: (c) => partsOf(c).report,
+    parts: partsOf,
     async of({ channel, classes: own, clusters }) {
       if (clusters !== undefined) {
         // Numbered whatever their order, so that another one adds the same numbers.
@@ -99,7 +105,7 @@ export async function weightEvidence(
       }
       return { moments: must(now.get(groupOf(channel)), "moments"), concepts: own };
     },
-    async addReports() {
+    async addHeldOut() {
       for (const [t, out] of [...heldOut].sort(([a], [b]) => a - b)) await add(sums, t, t, ascending(out));
       [now, whole] = [byGroup(), true];
     },
@@ -117,7 +123,7 @@ const others = (count: number, out: ReadonlySet<number>): number[] =>
 function heldOutByClass(
   { study, targets }: SplitPlanning,
   images: SecondPassSource["images"],
-  report: (c: Concept) => readonly number[],
+  heldOut: (c: Concept) => readonly number[],
 ): ReadonlyMap<number, ReadonlySet<number>> {
   const found = new Map<number, Set<number>>();
   const of = (t: number): Set<number> => {
@@ -127,9 +133,9 @@ function heldOutByClass(
   };
   const clusters = new Set<Cluster>();
   for (const c of allConcepts(targets.map(targetConcepts)))
-    if (typeof c === "number") for (const k of report(c)) of(c).add(k);
+    if (typeof c === "number") for (const k of heldOut(c)) of(c).add(k);
     else clusters.add(c);
-  const paths = new Set([...clusters].flatMap((c) => report(c).flatMap((k) => images.paths(c)[k] ?? [])));
+  const paths = new Set([...clusters].flatMap((c) => heldOut(c).flatMap((k) => images.paths(c)[k] ?? [])));
   if (paths.size > 0)
     for (const t of study.meta.classes.keys())
       images.paths(t).forEach((path, k) => {
@@ -138,10 +144,10 @@ function heldOutByClass(
   return found;
 }
 
-const tooFew = (name: string, n: number): UnbraidError =>
+const tooFew = (name: string, n: number, choosing: boolean): UnbraidError =>
   new UnbraidError(
     "input",
     "RHO_IMAGES",
-    `"${name}" has ${n} image${n === 1 ? "" : "s"}, too few to hold some out.`,
-    "Give more images of it.",
+    `"${name}" has ${n} image${n === 1 ? "" : "s"}, too few to hold some out${choosing ? " and to choose rho on others" : ""}.`,
+    `Give more images of it${choosing ? ", or pass a fixed --rho" : ""}.`,
   );

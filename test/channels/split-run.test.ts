@@ -1,7 +1,7 @@
 /** From pairs to splits on a small network: rho given, chosen as the original does, and chosen on held-out images. */
 import { expect, test } from "vitest";
 import { MomentPass } from "../../src/channels/moments-pass.ts";
-import { splitWeights } from "../../src/channels/parts.ts";
+import { heldWeights, setsByHeld, splitWeights } from "../../src/channels/parts.ts";
 import { ResponsePass } from "../../src/channels/responses.ts";
 import {
   chooseOfficialRho,
@@ -167,7 +167,7 @@ onAdapters("planning splits", (gpu) => {
       rule?: SplitRule;
       compat?: boolean;
       study?: Study;
-      rho?: number;
+      rho?: number | "chosen";
       scale?: number;
       studyImages?: boolean;
     } = {},
@@ -350,16 +350,82 @@ onAdapters("planning splits", (gpu) => {
       vector: relevanceVector(geometry, must(meanTapSums(study, t), "mean"), 7, "oriented"),
       images: images.paths(t),
     });
-    for (const rule of ["additive", "tuned"] as const) {
+    for (const rule of ["additive", "tuned", "additive_sets", "tuned_sets"] as const) {
       // All classes' moments are kept for the tuned rule's plants, whatever is split.
       const [byClass] = await plan([{ channel: 7, classes: [2, 0] }], { rule });
       const [byCluster] = await plan([{ channel: 7, classes: [], clusters: [2, 0].map(cluster) }], { rule });
       expect(byCluster?.parts).toEqual(byClass?.parts);
+      expect(byCluster?.sets).toEqual(byClass?.sets);
+      expect(byCluster?.choice).toEqual(byClass?.choice);
       expect(byCluster?.heldOut).toEqual(byClass?.heldOut);
       const guards = must(byClass?.guards, "guards");
       const why = guards.why.map((text) => text.replace(/"([ac])"/g, (_, c) => `"cluster ${c === "a" ? 0 : 2}"`));
-      expect(byCluster?.guards).toEqual({ ...guards, why });
+      // k of sets pools images by concept, and classes are numbered where clusters are listed.
+      expect({ ...byCluster?.guards, k: undefined }).toEqual({ ...guards, why, k: undefined });
     }
+  });
+
+  test("sets of parts by weights: rho given, those of all images; order, guards and refusals as of other sets", async () => {
+    const oriented = makeStudy(-1);
+    for (const rule of ["additive", "tuned"] as const) {
+      const o = { rule: `${rule}_sets` as const, study: oriented, rho: 0.8 };
+      const [byWeights] = await plan([{ channel: 7, classes: [2, 0] }], { rule, study: oriented });
+      const [got] = await plan([{ channel: 7, classes: [2, 0] }], o);
+      expect(got).toMatchObject({ rho: 0.8, rule: o.rule, guards: { images: [3, 3], k: { filters: { n: 16 } } } });
+      expect(got?.parts).toBe(undefined);
+      // The parts' own scale is the additive rule's default.
+      expect(got?.sets).toEqual(setsByHeld(heldWeights(must(byWeights?.parts, "parts"), TAPS), 0.8));
+      const [swapped] = await plan([{ channel: 7, classes: [0, 2] }], o);
+      expect(swapped?.sets).toEqual(got?.sets.map((s) => ((s & 1) << 1) | (s >> 1)));
+      expect(swapped?.heldOut?.score).toBe(got?.heldOut?.score);
+      // Images are pooled in the order of the concepts.
+      expect(swapped?.guards?.k.value).toBeCloseTo(got?.guards?.k.value ?? NaN, 9);
+    }
+    const [three] = await plan([{ channel: 4, classes: [0, 1, 2] }], { rule: "additive_sets", rho: 0.7 });
+    const [turned] = await plan([{ channel: 4, classes: [2, 0, 1] }], { rule: "additive_sets", rho: 0.7 });
+    expect(turned?.sets.map((s) => ((s << 2) & 4) | (s >> 1))).toEqual(three?.sets);
+    requested.length = 0;
+    await expect(plan([{ channel: 7, classes: [0, 1, 2] }], { rule: "tuned_sets" })).rejects.toMatchObject({
+      code: "RULE_CONCEPTS",
+      message: expect.stringContaining("2 concepts, not 3") as string,
+      remedy: expect.stringContaining("additive_sets") as string,
+    });
+    expect(requested).toEqual([]);
+  });
+
+  test("sets of parts by weights: rho chosen on the second part, which made no parts", async () => {
+    requested.length = 0;
+    const o = { rule: "additive_sets", rho: "chosen" } as const;
+    const [got] = await plan([{ channel: 7, classes: [2, 0] }], o);
+    const expected = [0, 2].flatMap((t) => {
+      const { arv, choose, report } = threeFolds(PER_CLASS[t] ?? 0);
+      const later = [...choose, ...report].sort((a, b) => a - b);
+      return [arv, choose, report, later].map((list) => `${t}: ${list.join()}`);
+    });
+    expect(requested.toSorted()).toEqual([`1: ${all(1).join()}`, ...expected].toSorted());
+    const choice = must(got?.choice, "choice");
+    expect(choice.criterion).toBe("held-out log ratio");
+    expect(got?.rho).toBe(RHOS[choice.scores.indexOf(Math.max(...choice.scores))]);
+    const [byWeights] = await plan([{ channel: 7, classes: [2, 0] }], { rule: "additive" });
+    expect(got?.sets).toEqual(setsByHeld(heldWeights(must(byWeights?.parts, "parts"), TAPS), got?.rho ?? NaN));
+    const [other] = await plan([{ channel: 7, classes: [0, 2] }], o);
+    expect(other?.choice).toEqual(choice);
+    // Unless told to choose, an input is whole the part's that holds more of it.
+    expect(await plan([{ channel: 7, classes: [2, 0] }], { rule: "additive_sets" })).toMatchObject([
+      { rho: 1, sets: setsByHeld(heldWeights(must(byWeights?.parts, "parts"), TAPS), 1) },
+    ]);
+    // Four images are one for parts, one to choose on: a spread takes two.
+    const few = [0, 1].map((t): Cluster => ({
+      name: `few ${t}`,
+      vector: new Float64Array(CASE.inputs / 2).fill(1),
+      images: images.paths(t).slice(0, 4),
+    }));
+    await expect(
+      plan([{ channel: 7, classes: [], clusters: few }], { ...o, rule: "tuned_sets" }),
+    ).rejects.toMatchObject({
+      code: "RHO_IMAGES",
+      message: expect.stringContaining('"few 0" has 4 images') as string,
+    });
   });
 
   test("rules by weights: clusters across classes, and their held-out images are seen through no class", async () => {

@@ -111,6 +111,49 @@ describe.skipIf(testAdapters.length === 0)("split", () => {
     expect(other.parts[0]?.heldOut).toEqual(manifest.parts[0]?.heldOut);
   });
 
+  it("by sets of the tuned rule's parts: weights of whole inputs and a residual, refused where there is no second concept", async () => {
+    const args = ["--channel", "3", "--classes", "1,2", "--rule", "tuned_sets", ...images];
+    const manifest = await split("sets.onnx", ...args, "--rho", "0.9", "--force");
+    const [part] = manifest.parts;
+    expect(part).toMatchObject({ rule: "tuned_sets", rho: 0.9, rows: [3, 6, 7] });
+    expect(part?.sets).toMatch(/^[012]{8}$/);
+    expect(part?.guards?.k.filters.n).toBeGreaterThan(3);
+    expect(await verified(model, "sets.onnx")).toMatchObject({ holds: true });
+    const weights = readModelFile(at("sets.onnx")).initializers.get("body.conv.split.weight")?.numbers() ?? [];
+    const own = readModelFile(model).initializers.get("body.conv.weight")?.numbers() ?? [];
+    const row = (of: ArrayLike<number>, r: number): number[] => Array.from(of).slice(8 * r, 8 * r + 8);
+    const served = (digits: string): number[] =>
+      row(own, 3).map((w, i) => (digits.includes(part?.sets[i] ?? "") ? w : 0));
+    expect([3, 6, 7].map((r) => row(weights, r))).toEqual([served("01"), served("02"), served("0")]);
+    const chosen = await split("chosen.onnx", ...args, "--rho", "chosen", "--force");
+    expect(chosen.parts[0]?.choice?.scores).toHaveLength(20);
+    // Between a class that the channel does not answer to and another.
+    const forced = await Promise.all(
+      ["0,1", "2,3"].map((classes) =>
+        split(`${classes}.onnx`, "--channel", "3", "--classes", classes, ...args.slice(4), "--force"),
+      ),
+    );
+    const refusedAt = ["0,1", "2,3"][forced.findIndex((m) => m.parts[0]?.forced === true)] ?? "";
+    const refused = await errorOf(
+      "split",
+      model,
+      "--study",
+      study,
+      "--out",
+      at("x.onnx"),
+      "--adapter",
+      adapter,
+      ...["--channel", "3", "--classes", refusedAt],
+      ...args.slice(4),
+    );
+    expect(refused).toMatchObject({ code: "SPLIT_NO_SECOND_CONCEPT" });
+    const plain = [...args.slice(0, 6), "--out", at("x.onnx")];
+    expect(await errorOf("split", model, "--study", study, ...plain)).toMatchObject({ code: "RHO_NEEDS_IMAGES" });
+    expect(await errorOf("split", model, "--study", study, ...plain, "--scale", "1")).toMatchObject({
+      code: "OPTION_CONFLICT",
+    });
+  });
+
   it("of a split model: verified against the model before it, and against the first", async () => {
     await split("once.onnx", "--channel", "2", "--classes", "0,1", "--rho", "0.6");
     const again = at("again.study");
@@ -150,7 +193,7 @@ describe.skipIf(testAdapters.length === 0)("split", () => {
       { channel: 3, concepts: ["group 0", "group 1"], classes: [], guards: { images: [2, 2] } },
     ]);
     expect(await verified(model, "clusters.onnx")).toMatchObject({ holds: true });
-    for (const rule of ["additive", "tuned"]) {
+    for (const rule of ["additive", "tuned", "tuned_sets"]) {
       const by = await split(`${rule}.onnx`, "--clusters", path, ...images, "--rule", rule, "--force");
       expect(by.parts).toMatchObject([
         { channel: 3, concepts: ["group 0", "group 1"], classes: [], rule, guards: { images: [2, 2] } },

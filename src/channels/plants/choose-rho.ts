@@ -7,7 +7,8 @@ import { patchSize } from "../moments.ts";
 import type { ResponsePass } from "../responses.ts";
 import { chooseOfficialRho, chooseRho, distinctSets, RHOS } from "../rho.ts";
 import type { SourceSets } from "../sets.ts";
-import { partsBySets, setsOf, type PlantedCase, type RhoChoices } from "./rules.ts";
+import { setsByHeld } from "../parts.ts";
+import { halfHeld, partsBySets, setsOf, type PlantedCase, type RhoChoices } from "./rules.ts";
 
 export interface RhoRun {
   readonly pass: ResponsePass;
@@ -34,22 +35,22 @@ export async function chooseRhos(cases: readonly PlantedCase[], run: RhoRun): Pr
       c,
       RHOS.map((rho) => setsOf(c, order, "official", rho)),
     ),
-    // One tier tells what choosing rho is worth; it doubles the work.
-    symmetric:
-      c.plant.tier === "P2"
-        ? trial(
-            c,
-            RHOS.map((rho) => setsOf(c, order, "symmetric", rho, c.halfMeans)),
-          )
-        : undefined,
+    // Two tiers tell what choosing rho is worth; it doubles the work.
+    symmetric: choosesRho(c)
+      ? trial(
+          c,
+          RHOS.map((rho) => setsOf(c, order, "symmetric", rho, c.halfMeans)),
+        )
+      : undefined,
+    tuned: choosesRho(c) && c.half !== undefined ? trial(c, setsOfAll(halfHeld(c, order))) : undefined,
   }));
   const classes = [...new Set(cases.flatMap((c) => c.plant.classes))].sort((a, b) => a - b);
   for (const [done, t] of classes.entries()) {
     run.onProgress?.(done / classes.length);
-    const concerned = tried.flatMap(({ c, official, symmetric }) => {
+    const concerned = tried.flatMap(({ c, official, symmetric, tuned }) => {
       const concept = c.plant.classes.indexOf(t);
       if (concept < 0) return [];
-      return [official, symmetric].flatMap((tried) => (tried === undefined ? [] : [{ concept, trial: tried }]));
+      return [official, symmetric, tuned].flatMap((tried) => (tried === undefined ? [] : [{ concept, trial: tried }]));
     });
     const rows = concerned.flatMap(({ concept, trial }) =>
       trial.rows.map((row, r) => ({ row, into: must(must(trial.positive[concept], "class")[r], "row") })),
@@ -57,14 +58,20 @@ export async function chooseRhos(cases: readonly PlantedCase[], run: RhoRun): Pr
     for (let from = 0; from < rows.length; from += run.pass.rows)
       await respond(rows.slice(from, from + run.pass.rows), t, run);
   }
-  return tried.map(({ official, symmetric }) => ({
+  // Sets were made of images 0, 2, 4 ...: the others choose.
+  const ours = (t: Tried): number => chooseRho([responses(t, 0, odd), responses(t, 1, odd)]).rho;
+  return tried.map(({ official, symmetric, tuned }) => ({
     official: chooseOfficialRho([responses(official, 0, all), responses(official, 1, all)]).rho,
-    // ARVs were made of images 0, 2, 4 ...: the others choose.
-    ...(symmetric === undefined
-      ? {}
-      : { symmetric: chooseRho([responses(symmetric, 0, odd), responses(symmetric, 1, odd)]).rho }),
+    ...(symmetric === undefined ? {} : { symmetric: ours(symmetric) }),
+    ...(tuned === undefined ? {} : { tuned: ours(tuned) }),
   }));
 }
+
+/** Whether rho is chosen by our rules. */
+export const choosesRho = ({ plant: { tier, parts } }: Pick<PlantedCase, "plant">): boolean =>
+  (tier === "P1" || tier === "P2") && parts.length === 2;
+
+const setsOfAll = (held: readonly Vector[]): SourceSets[] => RHOS.map((rho) => setsByHeld(held, rho));
 
 const all = (values: readonly number[]): readonly number[] => values;
 const odd = (values: readonly number[]): readonly number[] => values.filter((_, n) => n % 2 === 1);

@@ -3,7 +3,7 @@ import { invariant, UnbraidError } from "../../errors.ts";
 import { tapsOf, type StudyLayer } from "../../relevance/study.ts";
 import type { ClassImages } from "../concepts.ts";
 import type { Vector } from "../linear-algebra.ts";
-import { checkTapSums, MomentSums, patchSize, type MomentOptions } from "../moments.ts";
+import { checkTapSums, momentBytes, MomentSums, patchSize, type MomentOptions } from "../moments.ts";
 import type { MomentPass } from "../moments-pass.ts";
 
 /** Bytes of tap sums that are kept. */
@@ -68,29 +68,61 @@ export interface GatherOptions extends Pick<MomentOptions, "layer" | "positions"
   readonly onProgress?: (images: number) => void;
 }
 
+export interface GatheredImages {
+  readonly images: LayerImages;
+  readonly sums: MomentSums | undefined;
+  /** By class, positions of the images that could be read. */
+  readonly read: readonly (readonly number[])[];
+}
+
 /** @throws UnbraidError PLANT_IMAGES where the tap sums would take more than a GiB; MOMENTS_MEMORY; NOT_FINITE */
-export async function gatherImages(o: GatherOptions): Promise<{ images: LayerImages; sums: MomentSums | undefined }> {
+export async function gatherImages(o: GatherOptions): Promise<GatheredImages> {
   const stride = o.layer.inChannels * tapsOf(o.layer);
   const counts = Array.from({ length: o.classes }, (_, t) => o.images.count(t));
   const total = counts.reduce((a, b) => a + b, 0);
   if (4 * total * stride > MOST_BYTES) throw tooMany(o.layer, total, Math.floor(MOST_BYTES / (4 * stride)));
   const sums = o.groups.length === 0 ? undefined : new MomentSums(o);
   const labels: number[] = [];
+  const read = counts.map((): number[] => []);
   const tapSums = new Float32Array(total * stride);
   for (const [t, count] of counts.entries()) {
     if (count === 0) continue;
+    const at = new Map(o.images.paths(t).map((path, k) => [path, k]));
     for await (const batch of o.images.batches(t)) {
       o.signal?.throwIfAborted();
       const got = await o.pass.run(batch.tensor, batch.labels.length);
       tapSums.set(got.tapSums, labels.length * stride);
       for (let n = 0; n < got.images; n++) labels.push(t);
+      read[t]?.push(...batch.items.flatMap(({ path }) => at.get(path) ?? []));
       if (sums === undefined) checkTapSums(o.layer, got.tapSums, batch.items);
       else sums.add(t, got, batch.items);
       o.onProgress?.(labels.length);
     }
   }
   const kept = tapSums.subarray(0, labels.length * stride);
-  return { images: new LayerImages(o.layer, o.positions, Uint32Array.from(labels), kept), sums };
+  return { images: new LayerImages(o.layer, o.positions, Uint32Array.from(labels), kept), sums, read };
+}
+
+/**
+ * Moments of every second image of each class, from the first on: what is chosen on the others has not been seen. Undefined
+ * where they and those of all images together would take more than is allowed.
+ * @param read of `gatherImages`
+ */
+export async function gatherHalf(o: GatherOptions, read: GatheredImages["read"]): Promise<MomentSums | undefined> {
+  if (o.memory !== undefined && 2 * momentBytes(o) > o.memory) return undefined;
+  const sums = new MomentSums(o);
+  let done = 0;
+  for (const [t, positions] of read.entries()) {
+    const half = positions.filter((_, n) => n % 2 === 0);
+    if (half.length === 0) continue;
+    for await (const batch of o.images.batches(t, half)) {
+      o.signal?.throwIfAborted();
+      sums.add(t, await o.pass.run(batch.tensor, batch.labels.length), batch.items);
+      done += batch.labels.length;
+      o.onProgress?.(done);
+    }
+  }
+  return sums;
 }
 
 const tooMany = (layer: StudyLayer, images: number, most: number): UnbraidError =>

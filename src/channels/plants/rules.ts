@@ -9,9 +9,9 @@ import {
   type AdditiveRequest,
   type UnitFilters,
 } from "../additive.ts";
-import { shares } from "../additive-run.ts";
 import { plus, type Vector } from "../linear-algebra.ts";
 import type { GroupMoments } from "../moments.ts";
+import { heldWeights, setsByHeld, shares } from "../parts.ts";
 import { sourceSets, type SetRule, type SourceSets } from "../sets.ts";
 import { tunedDirections, tunedSplit, type TunedDirections, type Tuning } from "../tuned.ts";
 import { groupOf, truthOf, weightsOfPlant, type Plant } from "./plant.ts";
@@ -27,8 +27,9 @@ export interface GroupEvidence {
 export interface RhoChoices {
   /** By the original's ratio (A7), on the images that made the ARVs. */
   readonly official: number;
-  /** By the log ratio above its null, ARVs from every second image of a class, responses from the others; of P2 alone. */
+  /** By the log ratio above its null: sets from every second image of a class, responses from the others; of P1 and P2 alone. */
   readonly symmetric?: number;
+  readonly tuned?: number;
 }
 
 /** A plant with all that rules may know. */
@@ -41,6 +42,8 @@ export interface PlantedCase {
   /** [parts][D] */
   readonly truth: readonly Vector[];
   readonly evidence: GroupEvidence;
+  /** The same from every second image of each class; there where rho is chosen, and memory suffices. */
+  readonly half?: GroupEvidence;
   /** Where two concepts were responded to. */
   readonly rhos?: RhoChoices;
   /** [concepts][D] mean patches over every second image of the classes. */
@@ -147,6 +150,15 @@ export const RULES: readonly Rule[] = [
     takes: two,
     split: (c, order) => hardened(c, byTuning(c, order, "any")),
   },
+  {
+    name: "tuned_sets_chosen",
+    about: "the same, rho by the log ratio on other images",
+    takes: ({ rhos }) => rhos?.tuned !== undefined,
+    split: (c, order) => {
+      const sets = setsByHeld(halfHeld(c, order), must(c.rhos?.tuned, "rho"));
+      return { sets, parts: partsBySets(c.weights, sets, 2, tapsOf(c.layer)) };
+    },
+  },
 ];
 
 /** The sets that a split by weights names in its record, and the parts that these would give. */
@@ -154,6 +166,12 @@ function hardened(c: PlantedCase, { parts }: RuleSplit): RuleSplit {
   const taps = tapsOf(c.layer);
   const sets = shares(parts, taps);
   return { sets, parts: partsBySets(c.weights, sets, parts.length, taps) };
+}
+
+/** What the parts of the tuned rule hold of each input, from every second image of each class. */
+export function halfHeld(c: PlantedCase, order: readonly number[]): Vector[] {
+  const half = { ...c, evidence: must(c.half, "evidence of half the images") };
+  return heldWeights(byTuning(half, order, "any", undefined, "half").parts, tapsOf(c.layer));
 }
 
 const classesIn = ({ plant }: PlantedCase, order: readonly number[]): number[] =>
@@ -185,9 +203,10 @@ function byTuning(
   order: readonly number[],
   sizes: "any" | "equal",
   scale?: Parameters<typeof tunedSplit>[3],
+  of: "all" | "half" = "all",
 ): RuleSplit {
   const request = requestOf(c, order);
-  const key = order.join();
+  const key = `${of}: ${order.join()}`;
   const directions = c.tuned.get(key) ?? tunedDirections(request);
   c.tuned.set(key, directions);
   const coefficients = c.evidence.tuning.coefficients(membersInGroup(c), sizes);
@@ -274,7 +293,7 @@ export function plantedCase(
   plant: Plant,
   layer: StudyLayer,
   evidence: GroupEvidence,
-  other: Pick<PlantedCase, "positions" | "halfMeans" | "rhos">,
+  other: Pick<PlantedCase, "positions" | "halfMeans" | "half" | "rhos">,
 ): PlantedCase {
   const truth = truthOf(layer, plant);
   const group = groupOf(layer, must(plant.parts[0], "part").channel);

@@ -10,9 +10,9 @@ import { MomentPass } from "../moments-pass.ts";
 import { Random } from "../random.ts";
 import { ResponsePass } from "../responses.ts";
 import { tune } from "../tuned.ts";
-import { chooseRhos } from "./choose-rho.ts";
+import { chooseRhos, choosesRho } from "./choose-rho.ts";
 import { detect, type Detection } from "./detect.ts";
-import { gatherImages, type LayerImages } from "./images.ts";
+import { gatherHalf, gatherImages, type LayerImages } from "./images.ts";
 import { testInserted, type Inserted, type InsertedRun } from "./inserted.ts";
 import { judge } from "./judge.ts";
 import { checkPlants, groupOf, truthOf, type Plant, type Tier } from "./plant.ts";
@@ -65,7 +65,14 @@ export async function scorePlants(run: ScoreRun): Promise<Score> {
   const unseen = await gather(run, undefined);
 
   const evidence = new Map(groups.map((g) => [g, evidenceOf(run, g, must(moments.get(g), "moments"))]));
-  const cases = await casesOf(run, evidence, seen.images);
+  const halves = new Map(
+    groups.flatMap((g) =>
+      seen.half === undefined
+        ? []
+        : [[g, halfOf(run, g, seen.half.group(g), must(evidence.get(g), "evidence"))] as const],
+    ),
+  );
+  const cases = await casesOf(run, { evidence, halves }, seen.images);
   const judged: JudgedPlant[] = [];
   const random = new Random(run.seed);
   for (const [k, c] of cases.entries()) {
@@ -97,6 +104,8 @@ export async function scorePlants(run: ScoreRun): Promise<Score> {
 interface Gathered {
   readonly images: LayerImages;
   readonly sums: MomentSums | undefined;
+  /** Of every second image of each class, where rho is chosen. */
+  readonly half: MomentSums | undefined;
 }
 
 /** @param groups undefined for the held-out images */
@@ -107,12 +116,15 @@ async function gather(run: ScoreRun, groups: readonly number[] | undefined): Pro
   using pass = await MomentPass.open(session, { layer, geometry, input, imageShape, batch, groups: groups ?? [] });
   const there = labels.flatMap((_, t) => (images.count(t) > 0 ? [t] : []));
   const total = there.reduce((sum, t) => sum + images.count(t), 0);
-  return await gatherImages({
+  const options = {
     ...{ layer: geometry, positions, classes: labels.length, kept: keptClasses(geometry, groups?.length ?? 1, there) },
     ...{ pass, groups: groups ?? [], images, memory: MOMENT_BYTES },
     ...(run.signal === undefined ? {} : { signal: run.signal }),
-    onProgress: (done) => run.onStage?.(groups === undefined ? "held-out images" : "images", done / total),
-  });
+    onProgress: (done: number) => run.onStage?.(groups === undefined ? "held-out images" : "images", done / total),
+  };
+  const gathered = await gatherImages(options);
+  const choosing = groups !== undefined && run.plants.some((plant) => choosesRho({ plant }));
+  return { ...gathered, half: choosing ? await gatherHalf(options, gathered.read) : undefined };
 }
 
 /** [C/groups][D] in the layer's orientation. */
@@ -136,23 +148,30 @@ function evidenceOf(run: ScoreRun, group: number, moments: GroupMoments): GroupE
   return { moments, filters, tuning };
 }
 
+/** The eleven weights of directions are those of all images: they are fitted on channels that the plant is not made of. */
+const halfOf = (run: ScoreRun, group: number, moments: GroupMoments, { tuning }: GroupEvidence): GroupEvidence => ({
+  moments,
+  filters: new UnitFilters(moments, rowsOf(run.geometry, group)),
+  tuning,
+});
+
 /** Plants with true parts, and rho where rules want it. */
 async function casesOf(
   run: ScoreRun,
-  evidence: ReadonlyMap<number, GroupEvidence>,
+  { evidence, halves }: Record<"evidence" | "halves", ReadonlyMap<number, GroupEvidence>>,
   images: LayerImages,
 ): Promise<PlantedCase[]> {
   const { geometry, positions, layer, input, imageShape, batch } = run;
-  const halves = new Map<string, Vector>();
+  const means = new Map<string, Vector>();
   const half = (group: number, t: number): Vector => {
     const key = `${group},${t}`;
     const there =
-      halves.get(key) ??
+      means.get(key) ??
       images.meanPatch(
         group,
         images.ofClass(t).filter((_, n) => n % 2 === 0),
       );
-    halves.set(key, there);
+    means.set(key, there);
     return there;
   };
   // P5 is P2 as far as parts are concerned: what the layer reads is the same.
@@ -161,7 +180,9 @@ async function casesOf(
     .map((plant) => {
       const group = groupOf(geometry, plant.parts[0]?.channel ?? 0);
       const halfMeans = plant.classes.map((t) => half(group, t));
-      return plantedCase(plant, geometry, must(evidence.get(group), "evidence"), { positions, halfMeans });
+      const known = halves.get(group);
+      const other = { positions, halfMeans, ...(known === undefined ? {} : { half: known }) };
+      return plantedCase(plant, geometry, must(evidence.get(group), "evidence"), other);
     });
   const pairs = cases.filter((c) => c.truth.length === 2);
   if (pairs.length === 0) return cases;

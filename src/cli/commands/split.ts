@@ -52,7 +52,7 @@ export const split: Command = {
     rho: {
       type: "string",
       value: "X",
-      help: "from 0 (shared unless opposed) to 1 (nothing shared); chosen on images if not given",
+      help: "from 0 (shared unless opposed) to 1 (nothing shared), or chosen, on images; unless given chosen, and 1 for the _sets rules",
     },
     rule: { type: "string", value: "RULE", help: `${SPLIT_RULES.join(", ")}; ${DEFAULT_RULE} unless given` },
     scale: {
@@ -74,7 +74,7 @@ export const split: Command = {
     partial: { type: "boolean", help: "take a study that is not complete" },
     images: {
       ...FOLDER_OPTIONS.images,
-      help: "the study's images: for rho, for guards (only those of the classes are read), for the rules additive and tuned (all)",
+      help: "the study's images: for rho, for guards (only those of the classes are read), for the rules additive, tuned and their _sets (all)",
     },
     limit: FOLDER_OPTIONS.limit,
     "skip-bad": FOLDER_OPTIONS["skip-bad"],
@@ -83,7 +83,8 @@ export const split: Command = {
   details:
     "Reads images, and needs an adapter, only with --images. Then each split is held against random filters on images that took\n" +
     "no part in it, and refused where no second concept is to be seen: with --channel as an error, with lists of channels by\n" +
-    "leaving it out. The manifest is FILE.split.json; a preprocessing and labels beside MODEL are copied beside the split model.",
+    "leaving it out. symmetric, official, sign and the rules _sets give whole inputs to parts, additive and tuned parts of their\n" +
+    "weights; official, tuned and tuned_sets take two concepts, the others two to five. The manifest is FILE.split.json; a preprocessing and labels beside MODEL are copied beside the split model.",
   example:
     "unbraid split resnet50.onnx --study layer4.study --channel 91 --classes n01498041,n01749939 --preset imagenet --images train --out split.onnx",
   run,
@@ -93,7 +94,7 @@ async function run(context: Context): Promise<undefined> {
   const { args, out } = context;
   const path = args.required("out", "the file to write");
   const studyPath = args.required("study", "a study of the model");
-  const rho = args.number("rho", { least: 0, most: 1 });
+  const rho = args.text("rho") === "chosen" ? ("chosen" as const) : args.number("rho", { least: 0, most: 1 });
   const compat = compatOption(args);
   const rule = ruleOf(args.text("rule"), compat);
   const scale = args.number("scale", { least: 0 });
@@ -123,7 +124,7 @@ async function run(context: Context): Promise<undefined> {
     ...(over === undefined ? {} : { over }),
   };
   let planned: PlannedSplit[];
-  if (!args.flag("images") || (compat && rho !== undefined)) planned = await planSplits(common);
+  if (!args.flag("images") || (compat && typeof rho === "number")) planned = await planSplits(common);
   else {
     using second = await openPass(context, opened, study, targets, compat);
     planned = await planSplits({

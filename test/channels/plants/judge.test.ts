@@ -34,7 +34,7 @@ const caseOf = (tier: string, k = 0): PlantedCase => {
   const plant = plants.filter((p) => p.tier === tier)[k];
   if (plant === undefined) throw new Error("no such plant");
   const halfMeans = plant.classes.map((t) => moments.classMeans[t] ?? new Float64Array(SIZE));
-  const rhos = plant.classes.length === 2 ? { rhos: { official: 1, symmetric: 1 } } : {};
+  const rhos = plant.classes.length === 2 ? { rhos: { official: 1, symmetric: 1, tuned: 0.7 }, half: evidence } : {};
   return plantedCase(plant, layer, evidence, { positions: POSITIONS, halfMeans, ...rhos });
 };
 
@@ -91,6 +91,16 @@ describe("marks", () => {
     // Both parts err by the same: their sum is right.
     expect(marks?.error).toBeCloseTo(error(split?.parts[0] ?? half) / error(half), 6);
     expect(marks?.swapInvariant).toBeUndefined();
+  });
+
+  test("of the tuned rule's sets: at rho 1 an input is one part's, below it more are shared", () => {
+    const shared = (name: string): number => {
+      const sets = RULES.find((r) => r.name === name)?.split(caseOf("P2"), [0, 1]).sets ?? [];
+      expect(sets.length).toBe(SIZE / TAPS);
+      return Array.from(sets).filter((set) => set === 3).length;
+    };
+    expect(shared("tuned_sets")).toBe(0);
+    expect(shared("tuned_sets_chosen")).toBeGreaterThan(0);
   });
 
   test("of three concepts, by the rules that take them", () => {
