@@ -11,12 +11,12 @@ export const ENTRIES = [
   {
     name: "inference and gradients",
     code: 'export { buildGraph, decodeModel, Gpu, Session } from "./src/index.ts";',
-    budget: 91_500,
+    budget: 92_500,
   },
   {
     name: "study, find, split",
     code: 'export { buildGraph, decodeModel, findPairs, Gpu, planSplits, RelevancePass, runStudy, Session, writeSplit } from "./src/index.ts";',
-    budget: 124_500,
+    budget: 125_500,
   },
   { name: "everything", code: 'export * from "./src/index.ts";', budget: 197_500 },
 ];

@@ -117,7 +117,9 @@ ${reasonRows(Object.entries(run.operators).filter(([name]) => operators.has(name
 
 ## Why all other tests are unsupported
 
-A model with an operator that is not in the table is refused, with the names of all nodes concerned.
+A model with an operator that is not in the table is refused, with the names of all nodes concerned. An If (of any opset)
+whose condition follows from constants and the input's shape is replaced by its branch, as PyTorch's older exporter writes
+one in LocalResponseNorm; any other is refused.
 Tests that need such an operator, each counted under all that it lacks together: ${lacking(others)}.
 
 | reason | tests | of which operators |

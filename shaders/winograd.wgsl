@@ -9,8 +9,9 @@ override MASK: bool = false;
 override SUMS: bool = false;
 
 struct Params {
-  // Tiles of all images, of one image, of a row of tiles; fours of channels.
-  tiles: u32, imageTiles: u32, rowTiles: u32, fours: u32,
+  // The first tile of those that are computed, of all images, and how many; tiles of one image, of a row of it; fours of
+  // channels.
+  firstTile: u32, tiles: u32, imageTiles: u32, rowTiles: u32, fours: u32,
   // Of the image that is read or written.
   height: u32, width: u32, padTop: i32, padLeft: i32,
   lowest: f32, highest: f32, hasBias: u32,
@@ -42,7 +43,7 @@ struct Place {
 fn place(group: vec3u, groups: vec3u, lane: u32, size: u32) -> Place {
   let index = ((group.z * groups.y + group.y) * groups.x + group.x) * 32u + lane;
   let four = index / params.tiles;
-  let tile = index % params.tiles;
+  let tile = params.firstTile + index % params.tiles;
   let image = tile / params.imageTiles;
   let rest = tile % params.imageTiles;
   let start = (image * params.fours + four) * params.height * params.width;

@@ -20,6 +20,7 @@ export type {
   OnnxAttribute,
   OnnxModel,
   OnnxNode,
+  OnnxSubgraph,
   OnnxTensor,
   OnnxValueInfo,
 } from "./onnx/model.ts";
@@ -31,6 +32,7 @@ export { batchShape, classifierOf, type Classifier } from "./graph/classifier.ts
 export { assertSplittable, convLayers, findLayer, type ConvLayer } from "./graph/conv-layers.ts";
 export type {
   AttributeValue,
+  Branches,
   ElementType,
   Graph,
   GraphInput,
@@ -40,6 +42,7 @@ export type {
   ShapedGraph,
   ValueInfo,
 } from "./graph/graph.ts";
+export { inlineBranches } from "./graph/branches.ts";
 export { inferShapes, unsupportedNodes, type Unsupported } from "./graph/infer.ts";
 export {
   splitLayer,

@@ -2,8 +2,9 @@
 import { UnbraidError } from "../errors.ts";
 import { modelDigest, readModelFile } from "../files.ts";
 import { buildGraph } from "../graph/build.ts";
-import { sizeOf, type Graph, type ShapedGraph, type ValueInfo } from "../graph/graph.ts";
-import { ConstantsMeter, inferShapes } from "../graph/infer.ts";
+import { sizeOf, type Graph, type ShapedGraph } from "../graph/graph.ts";
+import { inferPartly } from "../graph/branches.ts";
+import { inferShapes } from "../graph/infer.ts";
 import { channelsFirst, channelsLast } from "../graph/channels-first.ts";
 import { batchShape, type Classifier } from "../graph/classifier.ts";
 import { inferRule } from "../kernels/table.ts";
@@ -107,31 +108,6 @@ export function inferWhatCanBe(
     return { shaped: inferShapes(graph, shapes, inferRule) };
   } catch (error) {
     if (!(error instanceof UnbraidError)) throw error;
-    return { shaped: inferPartly(graph, shapes), problem: error };
+    return { shaped: inferPartly(graph, shapes, inferRule).shaped, problem: error };
   }
-}
-
-function inferPartly(graph: Graph, shapes: ReadonlyMap<string, readonly number[]>): ShapedGraph {
-  const values = new Map<string, ValueInfo>();
-  for (const input of graph.inputs) {
-    const known = shapes.get(input.name);
-    if (known !== undefined) values.set(input.name, { type: input.type, shape: known });
-  }
-  for (const [name, value] of graph.constants) values.set(name, { type: value.type, shape: value.shape, value });
-  const meter = new ConstantsMeter(graph);
-  for (const node of graph.nodes) {
-    if (meter.full) break;
-    const inputs = node.inputs.map((name) => values.get(name));
-    if (node.inputs.some((name, k) => name !== "" && inputs[k] === undefined)) continue;
-    try {
-      const infos = inferRule(node.opType)?.(node, inputs, graph.opset) ?? [];
-      for (const info of infos) meter.add(info);
-      infos.forEach((info, k) => values.set(node.outputs[k] ?? "", info));
-    } catch (error) {
-      if (!(error instanceof UnbraidError)) throw error; // the first such is reported as `problem`
-    }
-  }
-  const constants = new Map(graph.constants);
-  for (const [name, { value }] of values) if (value !== undefined) constants.set(name, value);
-  return { ...graph, constants, values, stored: graph.constants };
 }

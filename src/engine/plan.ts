@@ -1,5 +1,6 @@
 /** A plan: the dispatches of one graph for fixed input shapes, and the memory they need. No device is involved yet. */
 import { invariant, UnbraidError } from "../errors.ts";
+import { inlineBranches } from "../graph/branches.ts";
 import { foldBatchNorm } from "../graph/fold-batchnorm.ts";
 import type { Graph, GraphInput, GraphNode, HostTensor, ShapedGraph } from "../graph/graph.ts";
 import { mergeSwish } from "../graph/merge-swish.ts";
@@ -134,7 +135,7 @@ export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabiliti
   if (request.gradient) visible.add(request.gradient.of);
   // A gradient does not need the value that it is with regard to: that may be fused away.
   const named = new Set([...visible, ...wrt]);
-  const whole = joined(graph, request.beside);
+  const whole = inlineBranches(joined(graph, request.beside), request.inputs, inferRule);
   const shaped = inferShapes(whole, request.inputs, inferRule);
   for (const name of named) {
     if (!shaped.values.has(name)) throw unknownValue(name, [...shaped.values.keys()]);

@@ -1,32 +1,28 @@
 /** An OnnxModel as a Graph: typed attributes, constants on the host, unique names, nodes in topological order. */
 import { UnbraidError } from "../errors.ts";
 import { freshName } from "../onnx/edit.ts";
-import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxTensor, OnnxValueInfo } from "../onnx/model.ts";
+import type { OnnxAttribute, OnnxModel, OnnxNode, OnnxSubgraph, OnnxTensor, OnnxValueInfo } from "../onnx/model.ts";
 import { LAZY_FROM, lazyTensor } from "./lazy.ts";
 import { sortNodes } from "./order.ts";
 import type { AttributeValue, ElementType, Graph, GraphInput, GraphNode, HostTensor } from "./graph.ts";
 
 /**
- * The graph of a model. Initialisers that nothing uses are left out; Constant nodes become constants. Attributes that
- * hold graphs (If, Loop) are left out of their nodes: no operator here knows them.
+ * The graph of a model. Initialisers that nothing uses are left out; Constant nodes become constants. The branches of an If
+ * come with it; other attributes that hold graphs (Loop, Scan) are left out of their nodes: no operator here knows them.
  * @throws UnbraidError kind "model": GRAPH_CYCLE, GRAPH_INPUT_MISSING, GRAPH_OUTPUT_MISSING, DUPLICATE_NAME,
  * CONSTANT_EMPTY, and what OnnxTensor.numbers throws; kind "unsupported": TYPE_UNSUPPORTED
  */
 export function buildGraph(model: OnnxModel): Graph {
   const names = nodeNames(model);
   const constants = new Map<string, HostTensor>();
-  const nodes: GraphNode[] = [];
-  const used = new Set([...model.nodes.flatMap((node) => node.inputs), ...model.outputs.map((output) => output.name)]);
+  const used = new Set([...namesRead(model.nodes), ...model.outputs.map((output) => output.name)]);
   for (const [name, tensor] of model.initializers) if (used.has(name)) constants.set(name, hostTensor(tensor));
-  checkDefinedOnce(model, names);
-  model.nodes.forEach((node, k) => {
-    const name = names[k] ?? "";
-    if (node.opType === "Constant" && node.domain === "") {
-      constants.set(node.outputs[0] ?? "", constantValue(node, name));
-      return;
-    }
-    const opType = node.domain === "" ? node.opType : `${node.domain}.${node.opType}`;
-    nodes.push({ name, opType, inputs: node.inputs, outputs: node.outputs, attributes: attributesOf(node, name) });
+  const nodes = graphNodes(model.nodes, names, {
+    constants,
+    values: definedOnce(model, names),
+    nodes: new Set(names),
+    names: new Set([...model.names, ...names]),
+    of: (name) => name,
   });
   const inputs = model.inputs.map(graphInput);
   const given = new Set([...constants.keys(), ...inputs.map((input) => input.name)]);
@@ -38,6 +34,99 @@ export function buildGraph(model: OnnxModel): Graph {
     throw new UnbraidError("model", "GRAPH_OUTPUT_MISSING", `no node computes the graph's output "${output}"`, faulty);
   }
   return { opset: model.opset, nodes: sorted, constants, inputs, outputs };
+}
+
+/** What nodes are built in: the graph, or a branch of one of its Ifs. */
+interface Scope {
+  /** The whole graph's: what branches store joins it. */
+  readonly constants: Map<string, HostTensor>;
+  /** Values and nodes of the whole graph, so far as they are built. */
+  readonly values: Set<string>;
+  readonly nodes: Set<string>;
+  /** Every name in use: for new ones. */
+  readonly names: Set<string>;
+  /** What a name of the file stands for. */
+  readonly of: (name: string) => string;
+  readonly inside?: string;
+}
+
+/** Nodes in the order of the file. Constant nodes go to the constants. */
+function graphNodes(nodes: readonly OnnxNode[], names: readonly string[], scope: Scope): GraphNode[] {
+  const built: GraphNode[] = [];
+  nodes.forEach((node, k) => {
+    const name = names[k] ?? "";
+    const outputs = node.outputs.map(scope.of);
+    if (node.opType === "Constant" && node.domain === "") {
+      scope.constants.set(outputs[0] ?? "", constantValue(node, name));
+      return;
+    }
+    const opType = node.domain === "" ? node.opType : `${node.domain}.${node.opType}`;
+    const inputs = node.inputs.map(scope.of);
+    const plain: GraphNode = {
+      ...{ name, opType, inputs, outputs, attributes: attributesOf(node, name) },
+      ...(scope.inside === undefined ? {} : { inside: scope.inside }),
+    };
+    built.push(opType === "If" ? withBranches(plain, node, scope) : plain);
+  });
+  return built;
+}
+
+/** An If with its branches, and what they read as inputs; without, where the file lacks one. */
+function withBranches(plain: GraphNode, node: OnnxNode, scope: Scope): GraphNode {
+  const [yes, no] = ["then_branch", "else_branch"].map((key) => node.attributes.get(key));
+  if (yes?.type !== "graph" || no?.type !== "graph") return plain;
+  const branches = { then: branchNodes(plain, yes.value, scope), else: branchNodes(plain, no.value, scope) };
+  const all = [...branches.then, ...branches.else];
+  const made = new Set(all.flatMap((n) => n.outputs));
+  const read = new Set(all.flatMap((n) => n.inputs).filter((name) => name !== "" && !made.has(name)));
+  for (const name of plain.inputs) read.delete(name);
+  return { ...plain, inputs: [...plain.inputs, ...read], branches };
+}
+
+/** A branch's nodes in topological order, and one for each output of the If. Names that are taken are replaced. */
+function branchNodes(branching: GraphNode, branch: OnnxSubgraph, scope: Scope): readonly GraphNode[] {
+  const fresh = (base: string): string => {
+    const name = freshName(scope.names, base);
+    scope.names.add(name);
+    return name;
+  };
+  const names = branch.nodes.map((node) => {
+    const own = node.name !== "" && !scope.nodes.has(node.name) ? node.name : fresh(`${branching.name}/${node.opType}`);
+    scope.nodes.add(own);
+    return own;
+  });
+  const own = new Map<string, string>();
+  for (const value of definedOnce(branch, names)) {
+    const name = scope.values.has(value) ? fresh(value) : value;
+    scope.values.add(name);
+    own.set(value, name);
+  }
+  const inner = { ...scope, inside: branching.name, of: (name: string) => own.get(name) ?? scope.of(name) };
+  for (const [name, tensor] of branch.initializers) scope.constants.set(inner.of(name), hostTensor(tensor));
+  if (branch.outputs.length !== branching.outputs.length)
+    throw new UnbraidError(
+      "model",
+      "GRAPH_OUTPUT_MISSING",
+      `the node "${branching.name}" (If) has ${branching.outputs.length} outputs, and a branch with ${branch.outputs.length}`,
+      faulty,
+    );
+  const nodes = graphNodes(branch.nodes, names, inner);
+  const made = new Set(nodes.flatMap((n) => n.outputs));
+  const sorted = sortNodes(nodes, new Set(nodes.flatMap((n) => n.inputs).filter((name) => !made.has(name))));
+  const results = branch.outputs.flatMap(({ name }, k): GraphNode[] => {
+    const to = branching.outputs[k] ?? "";
+    const identity = { name: fresh(`${branching.name}/output`), opType: "Identity", attributes: new Map() };
+    return to === "" ? [] : [{ ...identity, inputs: [inner.of(name)], outputs: [to], inside: branching.name }];
+  });
+  return [...sorted, ...results];
+}
+
+/** The values that nodes read, in their branches too. */
+function namesRead(nodes: readonly OnnxNode[]): string[] {
+  return nodes.flatMap((node) => {
+    const inner = [...node.attributes.values()].flatMap((a) => (a.type === "graph" ? [a.value] : []));
+    return [...node.inputs, ...inner.flatMap((g) => [...namesRead(g.nodes), ...g.outputs.map(({ name }) => name)])];
+  });
 }
 
 const faulty = "Export the model again; onnx.checker explains what is wrong with it.";
@@ -55,8 +144,12 @@ export function nodeNames(model: OnnxModel): readonly string[] {
   });
 }
 
-/** Static single assignment: ONNX lets no two things of a graph give a value the same name. */
-function checkDefinedOnce(model: OnnxModel, names: readonly string[]): void {
+/**
+ * The values that a graph or a branch defines. Static single assignment: ONNX lets no two things of a graph give a value the
+ * same name.
+ * @throws UnbraidError DUPLICATE_NAME
+ */
+function definedOnce(graph: OnnxSubgraph & Partial<Pick<OnnxModel, "inputs">>, names: readonly string[]): Set<string> {
   const by = new Map<string, string>();
   const define = (value: string, what: string): void => {
     const first = by.get(value);
@@ -69,11 +162,12 @@ function checkDefinedOnce(model: OnnxModel, names: readonly string[]): void {
       );
     by.set(value, what);
   };
-  for (const input of model.inputs) define(input.name, "the graph's inputs");
-  for (const name of model.initializers.keys()) define(name, "the initialisers");
-  model.nodes.forEach((node, k) => {
+  for (const input of graph.inputs ?? []) define(input.name, "the graph's inputs");
+  for (const name of graph.initializers.keys()) define(name, "the initialisers");
+  graph.nodes.forEach((node, k) => {
     for (const output of node.outputs) if (output !== "") define(output, `the node "${names[k] ?? ""}"`);
   });
+  return new Set(by.keys());
 }
 
 /** The element type that stands for a stored type here, undefined where none does. */
@@ -120,7 +214,7 @@ function graphInput(info: OnnxValueInfo): GraphInput {
 function attributesOf(node: OnnxNode, of: string): ReadonlyMap<string, AttributeValue> {
   const out = new Map<string, AttributeValue>();
   for (const [name, attribute] of node.attributes) {
-    if (attribute.type === "other") continue;
+    if (attribute.type === "other" || attribute.type === "graph") continue;
     const value =
       attribute.type === "tensor"
         ? hostTensor(attribute.value, `the attribute "${name}" of the node "${of}"`)

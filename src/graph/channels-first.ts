@@ -1,5 +1,6 @@
 /** Networks whose images have their channels last, as Keras has them, taken as networks with channels first. */
 import { freshName } from "../onnx/edit.ts";
+import { everyNode, withInputs } from "./branches.ts";
 import type { Graph, GraphNode } from "./graph.ts";
 
 /**
@@ -19,10 +20,13 @@ export function channelsFirst(graph: Graph): Graph {
   const [input, second] = graph.inputs;
   const [batch = null, height = null, width = null, channels = null] = input?.shape ?? [];
   if (input?.shape === undefined || second !== undefined || !channelsLast(input.shape)) return graph;
-  const values = new Set([...graph.nodes.flatMap((n) => [...n.inputs, ...n.outputs]), ...graph.constants.keys()]);
+  const values = new Set([
+    ...everyNode(graph.nodes).flatMap((n) => [...n.inputs, ...n.outputs]),
+    ...graph.constants.keys(),
+  ]);
   const last = freshName(values, `${input.name} with channels last`);
   const transpose: GraphNode = {
-    name: freshName(new Set(graph.nodes.map((n) => n.name)), "channels last"),
+    name: freshName(new Set(everyNode(graph.nodes).map((n) => n.name)), "channels last"),
     opType: "Transpose",
     inputs: [input.name],
     outputs: [last],
@@ -32,7 +36,7 @@ export function channelsFirst(graph: Graph): Graph {
   return {
     ...graph,
     inputs: [{ ...input, shape: [batch, channels, height, width] }],
-    nodes: [transpose, ...graph.nodes.map((n) => ({ ...n, inputs: n.inputs.map(renamed) }))],
+    nodes: [transpose, ...graph.nodes.map((n) => withInputs(n, renamed))],
     outputs: graph.outputs.map(renamed),
   };
 }

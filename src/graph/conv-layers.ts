@@ -113,7 +113,9 @@ function describe(graph: ShapedGraph, node: GraphNode): ConvLayer {
   // Identity passes on the very tensor; whatever computes one makes another.
   const isStored = (tensor: HostTensor | undefined) => [...graph.stored.values()].some((t) => t === tensor);
   const bias = graph.values.get(biasName);
-  if (!isStored(weights))
+  if (node.inside !== undefined)
+    why = `it lies in a branch of the If node "${node.inside}", where the file's wiring is not changed`;
+  else if (!isStored(weights))
     why = "its weights are computed, not stored as they are used (export it with constant folding)";
   else if (bias !== undefined && !isStored(bias.value))
     why = "its bias is computed, not stored as it is used (export it with constant folding)";

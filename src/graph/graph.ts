@@ -29,6 +29,16 @@ export interface GraphNode {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes: ReadonlyMap<string, AttributeValue>;
+  /** Of an If, whose inputs are the condition and then all that its branches read from outside. */
+  readonly branches?: Branches;
+  /** Name of the If in whose branch the file has this node. */
+  readonly inside?: string;
+}
+
+/** What an If stands for: nodes that end in its outputs. Names in them are those of no other values or nodes. */
+export interface Branches {
+  readonly then: readonly GraphNode[];
+  readonly else: readonly GraphNode[];
 }
 
 export interface GraphInput {
@@ -42,6 +52,7 @@ export interface GraphInput {
 export interface Graph {
   readonly opset: number;
   readonly nodes: readonly GraphNode[];
+  /** Those of branches too. */
   readonly constants: ReadonlyMap<string, HostTensor>;
   readonly inputs: readonly GraphInput[];
   readonly outputs: readonly string[];

@@ -18,7 +18,7 @@ import type { ConvTile } from "./conv-fours-shader.ts";
 import { tileFor } from "./conv-tiles.ts";
 import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
 import { foursOf } from "./fours.ts";
-import { f32, spread, type DeviceTensor, type Lowering } from "./operator.ts";
+import { BINDING_BYTES, f32, spread, type DeviceTensor, type Lowering, type Param } from "./operator.ts";
 
 /** Side of a tile of outputs. */
 export type WinogradTile = 2 | 4;
@@ -64,22 +64,23 @@ interface Sizes {
   readonly rowTiles: number;
   readonly imageTiles: number;
   readonly tiles: number;
+  /** Tiles that are computed together: all, unless their components are too large for a buffer. */
+  readonly slice: number;
 }
 
 function sizesOf(g: ConvGeometry, m: WinogradTile): Sizes {
   const [down, along] = [Math.ceil(g.output[0] / m), Math.ceil(g.output[1] / m)];
-  return { side: m + 2, rowTiles: along, imageTiles: down * along, tiles: g.batch * down * along };
+  const [side, tiles] = [m + 2, g.batch * down * along];
+  const bytes = 16 * side * side * Math.max(foursOf(g.channels), foursOf(g.outputs)) * tiles;
+  const slice = Math.ceil(tiles / Math.max(1, Math.ceil(bytes / BINDING_BYTES)));
+  return { side, rowTiles: along, imageTiles: down * along, tiles, slice };
 }
 
-/** The products of all components, which stand as [component][four][tile]. */
-export function winogradProduct(
-  adapter: Pick<Lowering, "subgroups" | "tiles">,
-  g: ConvGeometry,
-  m: WinogradTile,
-): Product {
-  const { side, imageTiles, tiles } = sizesOf(g, m);
+/** The products of all components of some tiles, which stand as [component][four][tile]. */
+function productShape(g: ConvGeometry, m: WinogradTile, tiles: number): ProductShape {
+  const { side, imageTiles } = sizesOf(g, m);
   const [inFours, outFours] = [foursOf(g.channels), foursOf(g.outputs)];
-  const shape: ProductShape = {
+  return {
     ...{ pixels: tiles, imagePixels: imageTiles, outPixels: tiles, outWidth: tiles },
     ...{ groups: 1, fours: inFours, outputs: g.outputs },
     input: { plane: tiles, image: 0, height: 1, width: tiles },
@@ -88,6 +89,15 @@ export function winogradProduct(
     products: { count: side * side, input: inFours * tiles, output: outFours * tiles },
     inside: true,
   };
+}
+
+/** The products of a slice of tiles. */
+export function winogradProduct(
+  adapter: Pick<Lowering, "subgroups" | "tiles">,
+  g: ConvGeometry,
+  m: WinogradTile,
+): Product {
+  const shape = productShape(g, m, sizesOf(g, m).slice);
   return { ...shape, tile: tileFor(adapter, shape) };
 }
 
@@ -142,43 +152,53 @@ export function convolveWinograd(
   l: ConvTarget,
   g: ConvGeometry,
   m: WinogradTile,
-  product: Product,
+  { tile }: Product,
   o: FoursOperands,
   weights: DeviceTensor,
 ): void {
-  const { side, rowTiles, imageTiles, tiles } = sizesOf(g, m);
+  const { side, rowTiles, imageTiles, tiles, slice } = sizesOf(g, m);
   const [inFours, outFours] = [foursOf(g.channels), foursOf(g.outputs)];
-  const components = side * side;
   const [transformed, products] = [
-    l.scratch(4 * components * inFours * tiles),
-    l.scratch(4 * components * outFours * tiles),
+    l.scratch(4 * side * side * inFours * slice),
+    l.scratch(4 * side * side * outFours * slice),
   ];
-  const step = (entry: string, fours: number, rest: readonly (number | { readonly f32: number })[]) => ({
-    entry,
-    params: [tiles, imageTiles, rowTiles, fours, ...rest],
-    workgroups: spread(Math.ceil((fours * tiles) / 32)),
-  });
-  l.dispatch({
-    shader: "winograd",
-    ...step(`input_${m}`, inFours, [...g.input, ...plainPads(g), f32(0), f32(0), 0, side]),
-    reads: [o.input.slot],
-    writes: [transformed],
-    label: `${o.label}: tiles of the input`,
-  });
-  const slots = { input: transformed, weights: weights.slot, output: products };
-  dispatchProduct(l, product, { ...slots, label: `${o.label}: products` });
   const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
-  l.dispatch({
-    shader: "winograd",
-    ...step(`output_${m}`, outFours, [...g.output, 0, 0, f32(lowest), f32(highest), o.bias === undefined ? 0 : 1, side]),
-    constants: epilogueConstants(o),
-    reads: [
-      products,
-      (o.bias ?? { slot: products }).slot,
-      (o.residual ?? { slot: products }).slot,
-      (o.mask ?? { slot: products }).slot,
-    ],
-    writes: epilogueWrites(l, o.output.slot, o),
-    label: o.label,
-  });
+  for (let first = 0; first < tiles; first += slice) {
+    const count = Math.min(slice, tiles - first);
+    const step = (entry: string, fours: number, rest: readonly Param[]) => ({
+      entry,
+      params: [first, count, imageTiles, rowTiles, fours, ...rest],
+      workgroups: spread(Math.ceil((fours * count) / 32)),
+    });
+    l.dispatch({
+      shader: "winograd",
+      ...step(`input_${m}`, inFours, [...g.input, ...plainPads(g), f32(0), f32(0), 0, side]),
+      reads: [o.input.slot],
+      writes: [transformed],
+      label: `${o.label}: tiles of the input`,
+    });
+    const slots = { input: transformed, weights: weights.slot, output: products };
+    dispatchProduct(l, { ...productShape(g, m, count), tile }, { ...slots, label: `${o.label}: products` });
+    l.dispatch({
+      shader: "winograd",
+      ...step(`output_${m}`, outFours, [
+        ...g.output,
+        0,
+        0,
+        f32(lowest),
+        f32(highest),
+        o.bias === undefined ? 0 : 1,
+        side,
+      ]),
+      constants: { RESIDUAL: o.residual === undefined ? 0 : 1, MASK: o.mask === undefined ? 0 : 1 },
+      reads: [
+        products,
+        (o.bias ?? { slot: products }).slot,
+        (o.residual ?? { slot: products }).slot,
+        (o.mask ?? { slot: products }).slot,
+      ],
+      writes: epilogueWrites(l, o.output.slot, o),
+      label: o.label,
+    });
+  }
 }

@@ -6,7 +6,7 @@ import { lazyTensor } from "../graph/lazy.ts";
 /**
  * An operator whose result is larger than this, and than each of its constant inputs, is not computed on the
  * host though it could be: a file of a few bytes must not make us allocate what it only declares. The device computes
- * it, whose limits are checked. What all nodes together may make of a file's constants is limited in graph/infer.ts.
+ * it, whose limits are checked. What all nodes together may make of a file's constants is limited in graph/constants-meter.ts.
  */
 const GROWTH_LIMIT = 2 ** 20;
 

@@ -2,7 +2,7 @@
 import { sizeOf, type Elements } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
 import { lazyTensor } from "../graph/lazy.ts";
-import { f32, spread, type Lowering, type Slot } from "./operator.ts";
+import { BINDING_BYTES, f32, spread, type Lowering, type Slot } from "./operator.ts";
 
 /** A stored matrix seen with strides: element (i, j) of matrix n lies at base + n step + i row + j column. */
 export interface View {
@@ -42,9 +42,6 @@ export function transposed(matrix: View | Pieces): View | Pieces {
   const parts = matrix.parts.map((part) => ({ ...part, view: transposed(part.view) }));
   return { along: matrix.along === "rows" ? "columns" : "rows", parts };
 }
-
-/** What every WebGPU adapter can bind at once (the least maxStorageBufferBindingSize). */
-const BINDING_BYTES = 2 ** 27;
 
 /**
  * Input k, stored as [rows, columns]: on the device as it is, or a constant that is too large in pieces of its rows.

@@ -49,6 +49,9 @@ export interface KernelCall {
 export type Param = number | { readonly f32: number };
 export const f32 = (x: number): Param => ({ f32: x });
 
+/** What every WebGPU adapter can bind at once (the least maxStorageBufferBindingSize). */
+export const BINDING_BYTES = 2 ** 27;
+
 /** What kernels can count on of an adapter. */
 export interface Capabilities {
   /** Lanes of the narrowest subgroup; 0 where kernels cannot use subgroups. */

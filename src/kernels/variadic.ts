@@ -137,7 +137,8 @@ function limits(node: GraphNode, inputs: Inputs): UnaryParameters | undefined {
 
 /**
  * Clip as min(max(x, low), high) with limits that are tensors: a limit gets the gradient of the elements that it replaces,
- * x that of the others, and where they are equal each gets half, as from PyTorch's clamp with tensors (2.14 on).
+ * x that of the others, and where they are equal each gets half, as from PyTorch 2.14.1's clamp with tensors (2.13.0: x
+ * gets all).
  */
 function clipGradients(l: GradientLowering, data: boolean): void {
   const g = l.outputGradient(0);
@@ -200,7 +201,7 @@ const clipOperator: Operator = {
     const p = limits(l.node, infosOf(l));
     return p === undefined || p[0] > p[1] ? undefined : [p[0], p[1]];
   },
-  /** 1 between the limits and 0 at them, as PyTorch's clamp (2.14 on), relu6 and hardtanh have it. */
+  /** 1 between the limits and 0 at them, as PyTorch's relu6 and hardtanh have it (clamp from 2.14 on, before that 1). */
   gradient: (l) => {
     const p = limits(l.node, infosOf(l));
     if (p !== undefined) dispatchUnaryGradient(l, "Clip", p);

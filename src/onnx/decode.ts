@@ -3,14 +3,13 @@
  * lists; tensors stay where they are until they are asked for.
  */
 import { UnbraidError } from "../errors.ts";
+import { readGraph } from "./graph.ts";
 import { layoutOf, subgraphNames, subgraphsOf } from "./layout.ts";
 import { readMessage } from "./message.ts";
 import type { Message } from "./message.ts";
-import type { ExternalReader, OnnxModel, OnnxNode, OnnxTensor, OnnxValueInfo } from "./model.ts";
-import { readNode } from "./node.ts";
-import { dataTypeName } from "./payload.ts";
-import { ATTRIBUTE, GRAPH, MODEL, MODEL_HEADER, NODE, VALUE_INFO_MESSAGE } from "./schema.ts";
-import { externalLocation, readSparseTensor, readTensor } from "./tensor.ts";
+import type { ExternalReader, OnnxModel, OnnxTensor, OnnxValueInfo } from "./model.ts";
+import { ATTRIBUTE, GRAPH, MODEL, MODEL_HEADER, NODE } from "./schema.ts";
+import { externalLocation } from "./tensor.ts";
 import { holds, plainBytes, WireError, wireFields } from "./wire.ts";
 import type { WireField } from "./wire.ts";
 
@@ -41,24 +40,10 @@ function decode(bytes: Uint8Array, external: ExternalReader | undefined): OnnxMo
   const { opset, domains } = opsets(header.opsetImport);
   checkVersions(irVersion, opset);
 
-  const nodes: OnnxNode[] = [];
-  const initializers = new Map<string, OnnxTensor>();
-  const declared: OnnxValueInfo[] = [];
-  const outputs: OnnxValueInfo[] = [];
+  // This also bounds how deep graphs nest.
   const names = new Set(subgraphNames(bytes, layout));
-  const store = (tensor: OnnxTensor): void => {
-    if (initializers.has(tensor.name)) throw duplicate(tensor.name);
-    initializers.set(tensor.name, tensor);
-  };
-  for (const field of layout.inGraph) {
-    if (holds(field, GRAPH.node)) {
-      nodes.push(readNode(bytes, field, nodes.length, external));
-    } else if (holds(field, GRAPH.initializer)) store(readTensor(bytes, field.value, field.end, external));
-    else if (holds(field, GRAPH.sparseInitializer)) store(readSparseTensor(bytes, field.value, field.end));
-    else if (holds(field, GRAPH.input)) declared.push(readValueInfo(bytes, field));
-    else if (holds(field, GRAPH.output)) outputs.push(readValueInfo(bytes, field));
-    else if (holds(field, GRAPH.valueInfo)) names.add(readValueInfo(bytes, field).name);
-  }
+  const { nodes, initializers, declared, outputs, valueInfo } = readGraph(bytes, layout.inGraph, external);
+  for (const info of valueInfo) names.add(info.name);
   for (const node of nodes) for (const name of [node.name, ...node.inputs, ...node.outputs]) names.add(name);
   for (const name of [...initializers.keys(), ...[...declared, ...outputs].map((info) => info.name)]) names.add(name);
   names.delete("");
@@ -122,27 +107,6 @@ function checkVersions(ir: number, opset: number | undefined): asserts opset is 
 }
 
 const faulty = "Export the model again; onnx.checker explains what is wrong with it.";
-
-function readValueInfo(bytes: Uint8Array, at: WireField): OnnxValueInfo {
-  const { name = "", type } = readMessage(VALUE_INFO_MESSAGE, bytes, wireFields(bytes, at.value, at.end));
-  const tensor = type?.tensorType;
-  if (!tensor) return { name, dataType: "none", dims: undefined };
-  const dims = tensor.shape?.dim.map(({ dimValue, dimParam = "" }) => dimValue ?? (dimParam === "" ? null : dimParam));
-  // Some exporters write 0 or -1 for a size that they leave open.
-  if (dims?.some((dim) => typeof dim === "number" && dim < -1)) {
-    throw new UnbraidError(
-      "model",
-      "TENSOR_DIMS",
-      `the value "${name}" is declared with dimensions that cannot be: [${dims.map((d) => d ?? "?").join(", ")}]`,
-      faulty,
-    );
-  }
-  // A shape without dimensions is a scalar; no shape at all is an unknown rank.
-  return { name, dataType: dataTypeName(tensor.elemType ?? 0), dims };
-}
-
-const duplicate = (name: string): UnbraidError =>
-  new UnbraidError("model", "DUPLICATE_NAME", `two initialisers have the name "${name}"`, faulty);
 
 /** An initialiser that graph.input lists too (as IR version 3 wants) has the shape that is declared there. */
 function checkDeclared(info: OnnxValueInfo, tensor: OnnxTensor | undefined): void {

@@ -58,11 +58,19 @@ export type OnnxAttribute =
   | { readonly type: "floats"; readonly value: readonly number[] }
   | { readonly type: "strings"; readonly value: readonly string[] }
   | { readonly type: "tensor"; readonly value: OnnxTensor }
-  /** Graphs, sparse tensors, type protos: kept in the file, not understood here. */
+  | { readonly type: "graph"; readonly value: OnnxSubgraph }
+  /** Several graphs or tensors, sparse tensors, type protos: kept in the file, not understood here. */
   | { readonly type: "other"; readonly value: number };
 
+/** A branch or a body: it may read values of the graph around it. */
+export interface OnnxSubgraph {
+  readonly nodes: readonly OnnxNode[];
+  readonly initializers: ReadonlyMap<string, OnnxTensor>;
+  readonly outputs: readonly OnnxValueInfo[];
+}
+
 export interface OnnxNode {
-  /** Position in graph.node. */
+  /** Position in the node list of its graph. */
   readonly index: number;
   /** May be empty: ONNX does not demand names. */
   readonly name: string;

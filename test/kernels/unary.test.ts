@@ -183,7 +183,8 @@ onAdapters("elementwise operators of one tensor", (gpu) => {
     expect(slopes.every(Number.isFinite)).toBe(true);
   });
 
-  // What PyTorch 2.13 gives at these points (float32, CPU).
+  // What PyTorch 2.13.0 and 2.14.1 give at these points (float32, CPU); for Clip their relu6 and hardtanh, and 2.14.1's clamp
+  // (2.13.0's clamp has 1 at its limits).
   const corners: readonly [string, Attributes, number[], number[]][] = [
     ["Relu", {}, [-1, 0, 1], [0, 0, 1]],
     ["LeakyRelu", { alpha: 0.5 }, [0, -0, 1], [0.5, 0.5, 1]],
@@ -263,7 +264,7 @@ onAdapters("elementwise operators of one tensor", (gpu) => {
     expect(await run([high, low], [1, 2]), "the upper limit wins").toEqual([-2, -2, -2, -2, -2]);
   });
 
-  test("Clip's computed limits share with the data what ties, as in PyTorch's clamp of tensors", async () => {
+  test("Clip's computed limits share with the data what ties, as in PyTorch 2.14.1's clamp of tensors", async () => {
     const x = tensor([6], [-3, -1, 0, 1, 3, 1]);
     const gradients = async (...limits: (HostTensor | undefined)[]) => {
       const wrt = [x, ...limits].flatMap((t, k) => (t === undefined ? [] : [k]));

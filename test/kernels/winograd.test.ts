@@ -1,8 +1,10 @@
 /** Winograd's convolution and its gradient against float64, within the bound that its own terms give. */
 import { expect, test } from "vitest";
 import { winogradTile } from "../../src/kernels/conv-winograd.ts";
+import { sizeOf, type HostTensor } from "../../src/graph/graph.ts";
 import { convForward, convGradients, convTerms } from "../reference/conv.ts";
 import { winogradRoundings, winogradSizes } from "../reference/winograd.ts";
+import { testAdapters } from "../support/gpu.ts";
 import { expectWithin, randomTensor, U } from "../support/numbers.ts";
 import { onAdapters } from "../support/on-adapters.ts";
 import { runOperator } from "../support/operator.ts";
@@ -59,3 +61,28 @@ onAdapters("Winograd's convolution", (gpu) => {
     }
   });
 });
+
+onAdapters(
+  "Winograd's convolution of many tiles",
+  (gpu) => {
+    test("tiles whose components no buffer can hold are computed in slices, to the same bits", async () => {
+      // 36 components of 3 x 140 x 140 tiles: two slices, the second of which begins within the second image.
+      const shape = [16, 560, 560];
+      const x = randomTensor([3, ...shape], 1);
+      const [w, bias] = [randomTensor([16, 16, 3, 3], 2), randomTensor([16], 3)];
+      const run = async (input: HostTensor, slices: number) => {
+        const { outputs, calls } = await runOperator(gpu(), {
+          ...{ opType: "Conv", opset: 22, attributes: { pads: [1, 1, 1, 1] }, constants: [1, 2] },
+          inputs: [input, w, bias],
+        });
+        expect(calls.filter((label) => label.endsWith("tiles of the input"))).toHaveLength(slices);
+        return outputs[0]?.data ?? new Float32Array(0);
+      };
+      const [from, to] = [sizeOf(shape), 2 * sizeOf(shape)];
+      const all = await run(x, 2);
+      const alone = await run({ type: "float32", shape: [1, ...shape], data: x.data.slice(from, to) }, 1);
+      expect(Buffer.from(alone.buffer).equals(Buffer.from(all.slice(from, to).buffer))).toBe(true);
+    });
+  },
+  testAdapters.slice(0, 1),
+);

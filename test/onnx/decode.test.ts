@@ -63,14 +63,18 @@ describe("decodeModel", () => {
     expect(model.inputs.map((input) => input.name)).toEqual(["x"]);
   });
 
-  it("collects the names inside subgraphs", () => {
+  it("reads subgraphs, and collects the names inside", () => {
     const branch = { name: "b", node: [node("Identity", ["outer"], ["inner"])], output: [valueInfo("inner", [])] };
     const branching = {
       ...node("If", ["x"], ["y"]),
       attribute: [{ name: "then_branch", g: branch, type: onnx.AttributeProto.AttributeType.GRAPH }],
     };
     const model = makeModel({ ...relu, node: [branching] });
-    expect(model.nodes[0]?.attributes.get("then_branch")).toEqual({ type: "other", value: 5 });
+    const inner = model.nodes[0]?.attributes.get("then_branch");
+    expect(inner?.type === "graph" && inner.value.nodes.map((n) => [n.opType, n.inputs, n.outputs])).toEqual([
+      ["Identity", ["outer"], ["inner"]],
+    ]);
+    expect(inner?.type === "graph" && inner.value.outputs.map((o) => o.name)).toEqual(["inner"]);
     expect([...model.names].sort()).toEqual(["inner", "outer", "x", "y"]);
   });
 });

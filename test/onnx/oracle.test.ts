@@ -37,12 +37,30 @@ function attributeOf(given: Onnx.IAttributeProto): unknown {
       return bytes.strings.map(utf8);
     case T.TENSOR:
       return [bytes.t?.name ?? "", (bytes.t?.dims ?? []).map(int)];
+    case T.GRAPH:
+      return graphOf(onnx.GraphProto.create(bytes.g ?? {}));
     default:
       return bytes.type;
   }
 }
 
-const mine = (a: OnnxAttribute): unknown => (a.type === "tensor" ? [a.value.name, a.value.dims] : a.value);
+/** A subgraph as onnx-proto reads it. */
+const graphOf = (graph: Onnx.GraphProto): unknown => [
+  graph.node.map((n) => [n.opType, n.input, n.output, (n.attribute ?? []).map((a) => [a.name, attributeOf(a)])]),
+  graph.initializer.map((t) => t.name),
+  graph.output.map(({ name }) => name),
+];
+
+function mine(a: OnnxAttribute): unknown {
+  if (a.type === "tensor") return [a.value.name, a.value.dims];
+  if (a.type !== "graph") return a.value;
+  const { nodes, initializers, outputs } = a.value;
+  return [
+    nodes.map((n) => [n.opType, n.inputs, n.outputs, [...n.attributes].map(([name, inner]) => [name, mine(inner)])]),
+    [...initializers.keys()],
+    outputs.map(({ name }) => name),
+  ];
+}
 
 function compare(bytes: Uint8Array): void {
   const model = decodeModel(bytes, () => new Uint8Array());
@@ -90,12 +108,19 @@ it.skipIf(sharedDir === undefined)("so do those of ../shared (skipped where it i
 it("so do extreme values, every kind of attribute, symbols and names beyond ASCII", () => {
   const extremes = [0, -1, 127, 128, 2 ** 31, -(2 ** 31), 2 ** 32, 2 ** 53 - 1, -(2 ** 53), 2 ** 62, -(2 ** 62)];
   const all = node("Custom", ["x", "", "é\u{1f600}"], ["y", ""], { ints: extremes, text: "ü" }, "\ufeffname");
+  const inner = { name: "g", initializer: [floats("u", [1], Float32Array.of(1))], output: [valueInfo("z", [])] };
+  const deep = { name: "deep", g: { ...inner, node: [node("Neg", ["x"], ["z"], { ints: [1] })] }, type: T.GRAPH };
   all.attribute?.push(
     ...extremes.map((i, k) => ({ name: `i${k}`, i, type: T.INT })),
     { name: "f", f: Math.fround(0.1), type: T.FLOAT },
     { name: "floats", floats: [1.5, -0, 2 ** -149], type: T.FLOATS },
     { name: "strings", strings: [new Uint8Array(), Uint8Array.of(0xc3, 0xa9)], type: T.STRINGS },
-    { name: "graph", g: { name: "g" }, type: T.GRAPH },
+    { name: "empty", g: { name: "g" }, type: T.GRAPH },
+    {
+      name: "graph",
+      g: { ...inner, node: [node("If", ["x"], ["z"]), { ...node("If", [], []), attribute: [deep] }] },
+      type: T.GRAPH,
+    },
     { ...attribute("tensor", floats("t", [0, 3], new Float32Array())), docString: "d" },
   );
   compare(

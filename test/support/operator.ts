@@ -26,6 +26,8 @@ export interface OperatorResult {
   readonly outputs: readonly HostTensor[];
   /** By input index. */
   readonly gradients: ReadonlyMap<number, HostTensor>;
+  /** Labels of the dispatches, in order. */
+  readonly calls: readonly string[];
   /** Shaders that ran, each once: so that a test of one variant cannot pass by running another. */
   readonly shaders: ReadonlySet<string>;
   /** Those with entry points of their own, as "shader: entry". */
@@ -81,6 +83,7 @@ export async function runOperator(gpu: Gpu, c: OperatorCase): Promise<OperatorRe
     return {
       outputs: outputs.map(tensor),
       gradients: new Map(wrt.map((k) => [k, tensor(gradientName(name(k)))])),
+      calls: plan.calls.map((call) => call.label),
       shaders: new Set(plan.calls.map((call) => nameOf(call.shader))),
       entries: new Set(plan.calls.flatMap((c) => (c.entry === undefined ? [] : [`${nameOf(c.shader)}: ${c.entry}`]))),
     };

@@ -24,12 +24,12 @@ async function run(context: Context): Promise<undefined> {
   const opened = openModel(context, context.args.positional(0), "as stored");
   const { model, graph } = opened;
   const operators = count(graph.nodes.map((n) => n.opType));
-  const unsupported = unsupportedNodes(graph, inferRule);
   const side = context.args.number("crop", { integer: true, least: 1 });
   const shapes = await guessShapes(opened, side, (guess) => {
     context.out.note(`the model takes images of any size: shapes are those for ${guess} x ${guess} (--crop)`);
   });
   const { shaped, problem } = inferWhatCanBe(graph, shapes);
+  const unsupported = unsupportedNodes(shaped, inferRule);
   const layers = convLayers(shaped);
   const parameters = [...model.initializers.values()].reduce((n, t) => n + t.size, 0);
   const json = {

@@ -1,5 +1,6 @@
 /** `unbraid run`: any network once, on arrays from .npy files. */
 import { UnbraidError } from "../../errors.ts";
+import { everyNode } from "../../graph/branches.ts";
 import type { GraphInput, HostTensor } from "../../graph/graph.ts";
 import { nearest } from "../../graph/names.ts";
 import { usageError } from "../arguments.ts";
@@ -154,7 +155,7 @@ function fitting(input: GraphInput, tensor: NpyTensor, file: string): HostTensor
 function outputsOf({ graph }: OpenModel, given: readonly string[]): Wanted[] {
   if (given.length === 0) return graph.outputs.map((name) => ({ name, file: undefined }));
   const values = new Set([
-    ...graph.nodes.flatMap((n) => n.outputs),
+    ...everyNode(graph.nodes).flatMap((n) => n.outputs),
     ...graph.inputs.map((i) => i.name),
     ...graph.constants.keys(),
   ]);
