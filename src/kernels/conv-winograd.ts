@@ -162,7 +162,8 @@ export function convolveWinograd(
     l.scratch(4 * side * side * inFours * slice),
     l.scratch(4 * side * side * outFours * slice),
   ];
-  const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
+  const image = [...g.output, 0, 0];
+  const clamp = (o.clamp ?? [-Infinity, Infinity]).map(f32);
   for (let first = 0; first < tiles; first += slice) {
     const count = Math.min(slice, tiles - first);
     const step = (entry: string, fours: number, rest: readonly Param[]) => ({
@@ -181,16 +182,8 @@ export function convolveWinograd(
     dispatchProduct(l, { ...productShape(g, m, count), tile }, { ...slots, label: `${o.label}: products` });
     l.dispatch({
       shader: "winograd",
-      ...step(`output_${m}`, outFours, [
-        ...g.output,
-        0,
-        0,
-        f32(lowest),
-        f32(highest),
-        o.bias === undefined ? 0 : 1,
-        side,
-      ]),
-      constants: { RESIDUAL: o.residual === undefined ? 0 : 1, MASK: o.mask === undefined ? 0 : 1 },
+      ...step(`output_${m}`, outFours, [...image, ...clamp, o.bias === undefined ? 0 : 1, side]),
+      constants: epilogueConstants(o),
       reads: [
         products,
         (o.bias ?? { slot: products }).slot,
