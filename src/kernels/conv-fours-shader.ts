@@ -135,7 +135,7 @@ ${repeat(t.pixels, (p) => `  let p${p} = pixel(first + ${p}u * LANES);\n`)}${poi
 ${biases}
 ${repeat(t.pixels, (p) => repeat(t.outputs, (o) => `    var ${sum(p, o)} = ${bias(Math.floor(o / 4), o % 4)};\n`))}
     var w = product * params.weightProduct + (group * params.tiles + tile) * taps * params.fours * OUTPUTS${t.share === "load" ? "" : ` + lane % ${each}u`};
-${point ? "" : `    for (var ky = 0u; ky < params.kernelHeight; ky++) {\n    for (var kx = 0u; kx < params.kernelWidth; kx++) {\n${repeat(t.pixels, (p) => `      let t${p} = tap(p${p}, ky, kx);\n`)}`}${staged ? "" : "      var offset = base;\n"}
+${point ? "" : `    var ky = 0u;\n    var kx = 0u;\n    for (var tapIndex = 0u; tapIndex < taps; tapIndex++) {\n${repeat(t.pixels, (p) => `      let t${p} = tap(p${p}, ky, kx);\n`)}`}${staged ? "" : "      var offset = base;\n"}
       for (var four = 0u; four < params.fours; four++) {
 ${repeat(loads, (i) => `        let w${i} = weights[w + ${i * each}u];\n`)}${repeat(t.pixels, (p) => `        let x${p} = ${input(p)};\n`)}${repeat(
     t.outputs,
@@ -143,7 +143,7 @@ ${repeat(loads, (i) => `        let w${i} = weights[w + ${i * each}u];\n`)}${rep
   )}
 ${staged ? "" : "        offset += params.inPlane;\n"}        w += OUTPUTS;
       }
-${point ? "" : "    }\n    }\n"}
+${point ? "" : "      kx++;\n      let wraps = kx == params.kernelWidth;\n      ky += select(0u, 1u, wraps);\n      kx = select(kx, 0u, wraps);\n    }\n"}
     let left = params.outFours - min(params.outFours, tile * ${quads}u);
     let to = product * params.outProduct + channel * params.outPlane;
     let count = min(left, ${quads}u);
