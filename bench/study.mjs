@@ -1,7 +1,8 @@
 // A study of all layers in one pass, beside a plain forward pass over the same images: `node bench/study.mjs` after
 // `npm run build`. Images are decoded beforehand and held in memory, so that decoding is in neither time. Nothing is
 // timed before the study's logits and its last layer's bits have been held against the forward pass's and against a study of
-// that layer alone. --model, --images, --preset, --limit (images a class), --batch, --rounds, --folds; --save FILE keeps the
+// that layer alone. --layer NAME studies one (`last`: the last). --model, --images, --preset, --limit (images a class),
+// --batch, --rounds, --folds; --save FILE keeps the
 // figures as JSON; ADAPTER=lavapipe chooses.
 import { writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -15,6 +16,7 @@ import {
   convLayers,
   createSet,
   encodeStudy,
+  findLayer,
   foldsOf,
   Gpu,
   inferRule,
@@ -34,6 +36,7 @@ const text = { type: "string" };
 const { values } = parseArgs({
   options: {
     ...{ model: text, images: text, preset: text, limit: text, batch: text, rounds: text, folds: text, save: text },
+    layer: text,
   },
 });
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -56,7 +59,10 @@ const graph = buildGraph(readModelFile(model));
 const { input, logits } = classifierOf(graph);
 const shaped = inferShapes(graph, new Map([[input, [batchSize, ...imageShape]]]), inferRule);
 const logitCount = shaped.values.get(logits).shape[1];
-const layers = convLayers(shaped).filter((layer) => layer.splittable);
+const layers =
+  values.layer === undefined
+    ? convLayers(shaped).filter((layer) => layer.splittable)
+    : [findLayer(shaped, values.layer)];
 const studied = layers.map((layer) => ({ layer, geometry: studyLayer(layer) }));
 
 // The floor: multiplications of the forward pass, and of the gradients of all inputs but the first layer's.
