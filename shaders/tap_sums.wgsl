@@ -1,5 +1,5 @@
 // Tap sums of a layer's input, S[n, i, k] = sum over output positions p of x[n, i, s p + d k - pad], zero outside the
-// image (METHOD.md B, "One pass finds"). Three ways: loads decide (on software adapters above all), and most kernels are
+// image (METHOD.md B, "One pass finds"). Ways: loads decide (on software adapters above all), and most kernels are
 // of one tap or of 3x3 ones, whose sums one lane can gather while it reads each element once, four at a time.
 //   main:  any kernel; a lane a tap, rows first, then the rows' sums.
 //   point: one tap, horizontal stride a power of two; a lane a plane, in blocks of 16 loads.

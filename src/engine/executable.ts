@@ -64,8 +64,12 @@ export class Executable implements Disposable {
     const added = this.#weights.keys();
     try {
       await allocation;
-      this.#touchPipelines();
+      const touched = gpu.scoped("running the kernels first", () => {
+        this.#touchPipelines();
+      });
+      touched.catch(() => undefined); // awaited below
       await this.#weights.fill(this.#constants());
+      await touched;
     } catch (e) {
       this.#weights.rollBack(new Set([...this.#weights.keys()].filter((k) => before.has(k) || !added.has(k))));
       throw e;
@@ -77,10 +81,10 @@ export class Executable implements Disposable {
    * do so meanwhile weights are packed. Every run writes what it reads, so that nothing is left of this.
    */
   #touchPipelines(): void {
-    const first = new Map(this.#dispatches.map((d) => [d.pipeline, d]));
+    const byPipeline = new Map(this.#dispatches.map((d) => [d.pipeline, d]));
     const encoder = this.#gpu.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    for (const d of first.values()) encode({ ...d, workgroups: [1, 1, 1] }, pass);
+    for (const d of byPipeline.values()) encode({ ...d, workgroups: [1, 1, 1] }, pass);
     pass.end();
     this.#gpu.device.queue.submit([encoder.finish()]);
   }

@@ -1,5 +1,5 @@
 /** A plan: the dispatches of one graph for fixed input shapes, and the memory they need. No device is involved yet. */
-import { invariant, UnbraidError } from "../errors.ts";
+import { UnbraidError } from "../errors.ts";
 import { inlineBranches } from "../graph/branches.ts";
 import { foldBatchNorm } from "../graph/fold-batchnorm.ts";
 import type { Graph, GraphInput, GraphNode, HostTensor, ShapedGraph } from "../graph/graph.ts";
@@ -175,8 +175,13 @@ function extensionOf(
   gradients: ReadonlyMap<string, Stored>,
 ): Extension {
   const seen = (name: string): string => {
-    invariant(visible.has(name), `${name} is used by an extension, but not visible`);
-    return name;
+    if (visible.has(name)) return name;
+    throw new UnbraidError(
+      "usage",
+      "VALUE_NOT_VISIBLE",
+      `an extension uses the value "${name}", which the plan need not store`,
+      "Name it among the request's `visible`.",
+    );
   };
   const made = (name: string): Stored => {
     const g = gradients.get(name);

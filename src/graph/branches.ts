@@ -63,12 +63,17 @@ export function inferPartly(
     }
     nodes.push(node);
     if (stopped) return;
-    const inputs = node.inputs.map((name) => values.get(name));
+    // "" is an input or an output left out.
+    const inputs = node.inputs.map((name) => (name === "" ? undefined : values.get(name)));
     if (node.inputs.some((name, k) => name !== "" && inputs[k] === undefined)) return;
     try {
       const infos = rules(node.opType)?.(node, inputs, graph.opset) ?? [];
-      for (const info of infos) meter.add(info);
-      infos.forEach((info, k) => values.set(node.outputs[k] ?? "", info));
+      node.outputs.forEach((name, k) => {
+        const info = infos[k];
+        if (name === "" || info === undefined) return;
+        meter.add(info);
+        values.set(name, info);
+      });
       stopped = meter.full;
       if (stopped) throw meter.refusal(node);
     } catch (error) {

@@ -71,8 +71,10 @@ interface Sizes {
 function sizesOf(g: ConvGeometry, m: WinogradTile): Sizes {
   const [down, along] = [Math.ceil(g.output[0] / m), Math.ceil(g.output[1] / m)];
   const [side, tiles] = [m + 2, g.batch * down * along];
-  const bytes = 16 * side * side * Math.max(foursOf(g.channels), foursOf(g.outputs)) * tiles;
-  const slice = Math.ceil(tiles / Math.max(1, Math.ceil(bytes / BINDING_BYTES)));
+  const each = 16 * side * side * Math.max(foursOf(g.channels), foursOf(g.outputs));
+  const most = Math.max(1, Math.floor(BINDING_BYTES / each));
+  // About equal slices, none above what fits.
+  const slice = Math.ceil(tiles / Math.max(1, Math.ceil(tiles / most)));
   return { side, rowTiles: along, imageTiles: down * along, tiles, slice };
 }
 

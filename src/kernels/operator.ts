@@ -87,7 +87,7 @@ export interface Lowering extends Capabilities {
   readonly epilogue: Epilogue;
   /** Makes output k the same memory as input `from` (Reshape, Identity, ...). */
   alias(k: number, from: number): void;
-  /** Memory for the length of this node. */
+  /** Memory from the first of the dispatches that use it to the last. */
   scratch(elements: number): Slot;
   /** Keeps what the forward pass noted for the node's gradient, as its `noted`. Only there where a gradient will pass. */
   readonly note?: ((slot: Slot) => void) | undefined;

@@ -1,6 +1,6 @@
 /**
  * One batch of a study on the GPU, fused: forward, gradient of each image's own logit back to the outputs of the layers
- * under study, times these outputs and summed to relevance, thresholds, tap sums of the layers' inputs. One forward and one
+ * under study, times these outputs (or what stands for them: relevance.ts) and summed to relevance, thresholds, tap sums of the layers' inputs. One forward and one
  * backward pass serve all layers; what belongs to a layer is computed as soon as its operands are made, so that they need
  * not be kept. METHOD.md A1, A2 and B ("One pass finds").
  */
@@ -73,7 +73,7 @@ export class RelevancePass implements Disposable {
     invariant(layers.length > 0, "a layer to study");
     const each = layers.map((studied, index) => ({ studied, index }));
     const taps = layers.map((l) => tapOf(l).output);
-    const values = standIns(session.graph, taps);
+    const values = standIns(session.graph, taps, logits);
     const groups = groupsOf(layers);
     const results = groups.map((group) => new GroupResult(group, options));
     const executable = await session.prepare({

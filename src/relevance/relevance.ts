@@ -2,7 +2,7 @@
  * Relevance of a pass's layers on the GPU, each as soon as its gradient is made, and which channels are important: what
  * shaders/relevance.wgsl and shaders/importance.wgsl are dispatched with. METHOD.md A1 and A2.
  */
-import { UnbraidError } from "../errors.ts";
+import { invariant, UnbraidError } from "../errors.ts";
 import type { Extension } from "../engine/plan.ts";
 import type { Graph } from "../graph/graph.ts";
 import { tensorKey } from "../graph/identity.ts";
@@ -35,13 +35,15 @@ export const tapOf = ({ layer }: StudiedLayer) => layer.norm ?? { output: layer.
 
 /**
  * The value that stands for each of `names` in the product with its gradient: where a Relu alone reads it, the Relu's result.
- * They differ where the gradient is 0, and the convolution need not write both.
+ * They differ where the gradient is 0, and the convolution need not write both (at z = -Infinity the product is then 0, not NaN).
+ * @param logits their gradient is the seed, which no Relu has masked
  */
-export function standIns(graph: Graph, names: readonly string[]): Map<string, string> {
+export function standIns(graph: Graph, names: readonly string[], logits: string): Map<string, string> {
   const uses = readers(graph);
   const relus = graph.nodes.filter((n) => n.opType === "Relu" && uses.get(n.inputs[0] ?? "") === 1);
   const resultOf = new Map(relus.map((n) => [n.inputs[0], n.outputs[0]]));
-  return new Map(names.map((name) => [name, resultOf.get(name) ?? name]));
+  const standIn = (name: string): string => (name === logits ? name : (resultOf.get(name) ?? name));
+  return new Map(names.map((name) => [name, standIn(name)]));
 }
 
 /** Layers of as many channels, whose relevances stand in one tensor [layers n, C]: one dispatch finds what is important. */
@@ -88,6 +90,7 @@ export class GroupResult {
     const { batch, taus } = this.#options;
     const place = layers.indexOf(index);
     if (place < 0) return;
+    invariant(this.#missing > 0, "a pass's request is planned once");
     this.#target ??= x.result(names.relevance, [layers.length * batch, channels]);
     relevance(x, studied, value, this.#target, batch, place * batch);
     if (--this.#missing > 0) return;

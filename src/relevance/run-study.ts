@@ -136,7 +136,9 @@ export async function runStudy(run: StudyRun): Promise<{ seconds: number; images
       await Promise.allSettled(running.map((r) => r.result));
       throw error;
     }
+    const begun = running.map((r) => r.result);
     await finishUpTo(0).catch(() => undefined);
+    await Promise.allSettled(begun);
     run.save?.(set);
     throw new UnbraidError(
       "interrupted",

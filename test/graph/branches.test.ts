@@ -199,3 +199,29 @@ onAdapters("If", (gpu) => {
     },
   );
 });
+
+test("outputs and inputs left out before an If are not taken for one another", () => {
+  const parts = model({
+    node: [
+      node("Dropout", ["x"], ["d"]),
+      node("Clip", ["d", "", "high"], ["c"]),
+      node("Shape", ["c"], ["shape"]),
+      ...widthIsFour.slice(1),
+      ifNode(
+        "is four",
+        ["y"],
+        { node: [node("Relu", ["c"], ["yes"])], output: out("yes") },
+        { node: [node("Neg", ["c"], ["no"])], output: out("no") },
+      ),
+    ],
+    initializer: [floats("high", [], Float32Array.of(0.5))],
+  });
+  const graph = buildGraph(decodeModel(modelBytes(parts)));
+  for (const [width, op] of [
+    [4, "Relu"],
+    [6, "Neg"],
+  ] as const) {
+    const inlined = inlineBranches(graph, new Map([["x", [1, 3, 5, width]]]), inferRule);
+    expect(inlined.nodes.map((n) => n.opType)).toContain(op);
+  }
+});

@@ -1,7 +1,9 @@
 /** Winograd's convolution and its gradient against float64, within the bound that its own terms give. */
 import { expect, test } from "vitest";
+import { makePlan } from "../../src/engine/plan.ts";
 import { winogradTile } from "../../src/kernels/conv-winograd.ts";
 import { sizeOf, type HostTensor } from "../../src/graph/graph.ts";
+import { graphOf, node } from "../engine/network.ts";
 import { convForward, convGradients, convTerms } from "../reference/conv.ts";
 import { winogradRoundings, winogradSizes } from "../reference/winograd.ts";
 import { testAdapters } from "../support/gpu.ts";
@@ -86,3 +88,23 @@ onAdapters(
   },
   testAdapters.slice(0, 1),
 );
+
+test.each([
+  [384, 7, 1024],
+  [320, 17, 233],
+  [256, 9, 809],
+])("no slice of %i channels, %i pixels a side, batch %i is larger than a binding may be", (channels, side, batch) => {
+  const weights = { type: "float32", shape: [channels, channels, 3, 3], data: new Float32Array(0) } as const;
+  const graph = graphOf(
+    [node("Conv", ["image", "w"], ["y"], { pads: [1, 1, 1, 1] })],
+    [null, channels, side, side],
+    ["y"],
+    { w: weights },
+  );
+  const { calls, slots } = makePlan(graph, {
+    inputs: new Map([["image", [batch, channels, side, side]]]),
+    outputs: ["y"],
+  });
+  expect(calls.filter((call) => call.label.endsWith("tiles of the input")).length).toBeGreaterThan(1);
+  expect(Math.max(...slots.map((slot) => slot.bytes))).toBeLessThanOrEqual(2 ** 27);
+});

@@ -9,6 +9,7 @@ import type { SkippedImage } from "../../images/loader.ts";
 import { listDigest } from "../../relevance/digest.ts";
 import { assertSameSet } from "../../relevance/merge.ts";
 import { RelevancePass } from "../../relevance/pass.ts";
+import { MAX_TAUS } from "../../relevance/relevance.ts";
 import { runStudy } from "../../relevance/run-study.ts";
 import { encodeStudy } from "../../relevance/study-file.ts";
 import { DEFAULT_FOLDS, foldsOf, MAX_FOLDS } from "../../relevance/folds.ts";
@@ -76,9 +77,6 @@ export const study: Command = {
 
 /** Bytes of a study from which on they are said beforehand. */
 const MUCH = 2 ** 30;
-
-/** The GPU takes as many at once. */
-const MAX_TAUS = 32;
 
 async function run(context: Context): Promise<undefined> {
   const { args, out } = context;
