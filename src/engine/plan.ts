@@ -19,7 +19,10 @@ export interface Extension {
   /** As in Lowering. */
   readonly subgroups: number;
   readonly workgroupBytes: number;
-  /** A value of the graph; it must be among the request's `outputs` or `visible`. */
+  /**
+   * A value of the graph, among the request's `outputs` or `visible`.
+   * @throws UnbraidError VALUE_NOT_VISIBLE where it is not
+   */
   value(name: string): DeviceTensor;
   /** The gradient with regard to a value among `wrt`, once it is made. */
   gradient(name: string): DeviceTensor;

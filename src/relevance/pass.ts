@@ -1,8 +1,8 @@
 /**
  * One batch of a study on the GPU, fused: forward, gradient of each image's own logit back to the outputs of the layers
- * under study, times these outputs (or what stands for them: relevance.ts) and summed to relevance, thresholds, tap sums of the layers' inputs. One forward and one
- * backward pass serve all layers; what belongs to a layer is computed as soon as its operands are made, so that they need
- * not be kept. METHOD.md A1, A2 and B ("One pass finds").
+ * under study, times these outputs (or what stands for them: relevance.ts) and summed to relevance, thresholds, tap sums of
+ * the layers' inputs. One forward and one backward pass serve all layers; what belongs to a layer is computed as soon as its
+ * operands are made, so that they need not be kept. METHOD.md A1, A2 and B ("One pass finds").
  */
 import { invariant, must } from "../errors.ts";
 import type { Executable } from "../engine/executable.ts";

@@ -35,7 +35,8 @@ export const tapOf = ({ layer }: StudiedLayer) => layer.norm ?? { output: layer.
 
 /**
  * The value that stands for each of `names` in the product with its gradient: where a Relu alone reads it, the Relu's result.
- * They differ where the gradient is 0, and the convolution need not write both (at z = -Infinity the product is then 0, not NaN).
+ * They differ where the gradient is 0, and the convolution need not write both. (At z = -Infinity the product is then 0, not
+ * NaN.)
  * @param logits their gradient is the seed, which no Relu has masked
  */
 export function standIns(graph: Graph, names: readonly string[], logits: string): Map<string, string> {
