@@ -69,4 +69,10 @@ describe("dispatches behind a value or a gradient", () => {
     });
     expect(followed.liveBytes).toBeLessThan(late.liveBytes);
   });
+
+  test("a value that is neither an output nor visible is refused, and named", () => {
+    const unseen = (): Plan => plan({ extend: (x) => void x.value("z1") });
+    expect(unseen).toThrow(expect.objectContaining({ kind: "usage", code: "VALUE_NOT_VISIBLE" }));
+    expect(unseen).toThrow(/"z1"/);
+  });
 });
