@@ -69,6 +69,17 @@ function sharing(t: ConvTile): { readonly loads: number; readonly weight: (o: nu
   return { loads: loads(4), weight: (o) => swaps[o % 4]?.(`w${Math.floor(o / 4)}`) ?? "" };
 }
 
+/** After the last four of a tap comes the first of the next. */
+const NEXT_TAP = `      rest--;
+      let turns = rest == 0u;
+      rest = select(rest, params.fours, turns);
+      offset = select(offset, base, turns);
+      kx += u32(turns);
+      let wraps = kx == params.kernelWidth;
+      ky += u32(wraps);
+      kx = select(kx, 0u, wraps);
+`;
+
 export function convFoursShader(t: ConvTile): string {
   const { loads, weight } = sharing(t);
   const each = t.share === "load" ? 1 : t.share === "quad" ? 4 : Math.min(t.subgroup, t.outputs);
@@ -135,15 +146,16 @@ ${repeat(t.pixels, (p) => `  let p${p} = pixel(first + ${p}u * LANES);\n`)}${poi
 ${biases}
 ${repeat(t.pixels, (p) => repeat(t.outputs, (o) => `    var ${sum(p, o)} = ${bias(Math.floor(o / 4), o % 4)};\n`))}
     var w = product * params.weightProduct + (group * params.tiles + tile) * taps * params.fours * OUTPUTS${t.share === "load" ? "" : ` + lane % ${each}u`};
-${point ? "" : `    var ky = 0u;\n    var kx = 0u;\n    for (var tapIndex = 0u; tapIndex < taps; tapIndex++) {\n${repeat(t.pixels, (p) => `      let t${p} = tap(p${p}, ky, kx);\n`)}`}${staged ? "" : "      var offset = base;\n"}
-      for (var four = 0u; four < params.fours; four++) {
-${repeat(loads, (i) => `        let w${i} = weights[w + ${i * each}u];\n`)}${repeat(t.pixels, (p) => `        let x${p} = ${input(p)};\n`)}${repeat(
+${staged ? "" : "    var offset = base;\n"}${point ? "" : "    var ky = 0u;\n    var kx = 0u;\n    var rest = params.fours;\n"}
+    // One loop over taps and fours: each loop blends all sums with the lanes that are active, in every round of it.
+    let steps = ${point ? "params.fours" : "params.fours * taps"};
+    for (var four = 0u; four < steps; four++) {
+${point ? "" : repeat(t.pixels, (p) => `      let t${p} = tap(p${p}, ky, kx);\n`)}${repeat(loads, (i) => `      let w${i} = weights[w + ${i * each}u];\n`)}${repeat(t.pixels, (p) => `      let x${p} = ${input(p)};\n`)}${repeat(
     t.outputs,
-    (o) => `        {\n        let b = ${weight(o)};\n${repeat(t.pixels, (p) => products(p, o))}        }\n`,
+    (o) => `      {\n      let b = ${weight(o)};\n${repeat(t.pixels, (p) => products(p, o))}      }\n`,
   )}
-${staged ? "" : "        offset += params.inPlane;\n"}        w += OUTPUTS;
-      }
-${point ? "" : "      kx++;\n      let wraps = kx == params.kernelWidth;\n      ky += select(0u, 1u, wraps);\n      kx = select(kx, 0u, wraps);\n    }\n"}
+${staged ? "" : "      offset += params.inPlane;\n"}      w += OUTPUTS;
+${point ? "" : NEXT_TAP}    }
     let left = params.outFours - min(params.outFours, tile * ${quads}u);
     let to = product * params.outProduct + channel * params.outPlane;
     let count = min(left, ${quads}u);
