@@ -18,7 +18,7 @@ export function sharingFor(subgroups: number, outputs: number): Sharing {
   if (subgroups >= 16 && outputs >= LEAST_OUTPUTS) return { ...plain, share: "memory", lanes: 64, across: 8 };
   if (subgroups >= 16) return { ...plain, share: "load", lanes: 64 };
   if (subgroups >= 8) return { ...plain, share: "broadcast", subgroup: 8, lanes: 8 };
-  if (subgroups >= 4) return { ...plain, share: "quad", lanes: 16 };
+  if (subgroups >= 4) return { ...plain, share: "quad", lanes: 4 };
   return { ...plain, share: "load", lanes: 32 };
 }
 
@@ -33,11 +33,14 @@ const SHAPES: Readonly<Record<ConvTile["share"], readonly Shape[]>> = {
     [1, 32],
     [4, 4],
   ],
+  // Seven pixels of four lanes: images of 224 pixels have layers of 28 times a whole number, and 49.
   quad: [
-    [8, 32],
+    [7, 64],
+    [4, 64],
+    [1, 64],
+    [7, 32],
     [4, 32],
-    [2, 32],
-    [1, 32],
+    [7, 16],
     [4, 4],
   ],
   // Within 16 KiB of workgroup memory and 256 lanes, which WebGPU guarantees.
