@@ -1,10 +1,11 @@
 /**
- * The Python of the PyTorch peer: ONNX's operators of usual classification networks by torch's own functions. It speaks as
- * child-main.ts does. Its results count only where they agree with ours, so it need not be complete.
+ * The Python of the PyTorch peer: ONNX's operators of usual classification networks by torch's own functions. Its results
+ * count only where they agree with ours, so it need not be complete.
  */
 import { MARK } from "./child.ts";
 
-export const TORCH_PROGRAM = `
+/** Gives `network(program)`: a function of inputs and of the names of the values to keep, which returns all that is kept. */
+export const TORCH_NETWORK = `
 import json, sys, time
 import torch
 import torch.nn.functional as F
@@ -74,6 +75,39 @@ OPERATORS = {
     "Flatten": lambda a, x: x.flatten(a.get("axis", 1)), "Transpose": lambda a, x: x.permute(a["perm"]),
 }
 
+def network(program):
+    blob = bytearray(open(program["weights"], "rb").read())
+    whole = torch.frombuffer(blob, dtype=torch.float32) if len(blob) > 0 else torch.zeros(0)
+    values = {}
+    for c in program["constants"]:
+        if "values" in c:
+            values[c["name"]] = torch.tensor([int(v) for v in c["values"]]).reshape(c["shape"])
+        else:
+            size = 1
+            for d in c["shape"]:
+                size *= d
+            values[c["name"]] = whole[c["offset"]:c["offset"] + size].reshape(c["shape"])
+    nodes = program["nodes"]
+    missing = sorted({n["type"] for n in nodes} - set(OPERATORS))
+    if missing:
+        raise NotImplementedError("the PyTorch peer has no " + ", ".join(missing))
+    last = {}
+    for k, n in enumerate(nodes):
+        for i in n["inputs"]:
+            last[i] = k
+    def run(feeds, kept):
+        v = {**values, **feeds}
+        for k, n in enumerate(nodes):
+            v[n["outputs"][0]] = OPERATORS[n["type"]](n["attributes"], *[v[i] if i else None for i in n["inputs"]])
+            for i in n["inputs"]:
+                if last[i] == k and i not in values and i not in kept:
+                    v.pop(i, None)
+        return v
+    return run
+`;
+
+/** Speaks as child-main.ts does. */
+export const TORCH_PROGRAM = `${TORCH_NETWORK}
 def answer(value):
     sys.stdout.write("\\n${MARK}" + json.dumps(value) + "\\n")
     sys.stdout.flush()
@@ -82,33 +116,10 @@ def floats(path, shape):
     return torch.frombuffer(bytearray(open(path, "rb").read()), dtype=torch.float32).reshape(shape)
 
 def load(job):
-    blob = bytearray(open(job["program"]["weights"], "rb").read())
-    whole = torch.frombuffer(blob, dtype=torch.float32) if len(blob) > 0 else torch.zeros(0)
-    values = {}
-    for c in job["program"]["constants"]:
-        if "values" in c:
-            values[c["name"]] = torch.tensor([int(v) for v in c["values"]]).reshape(c["shape"])
-        else:
-            size = 1
-            for d in c["shape"]:
-                size *= d
-            values[c["name"]] = whole[c["offset"]:c["offset"] + size].reshape(c["shape"])
-    nodes = job["program"]["nodes"]
-    missing = sorted({n["type"] for n in nodes} - set(OPERATORS))
-    if missing:
-        raise NotImplementedError("the PyTorch peer has no " + ", ".join(missing))
-    last = {}
-    for k, n in enumerate(nodes):
-        for i in n["inputs"]:
-            last[i] = k
+    whole = network(job["program"])
     def run(feeds):
         with torch.inference_mode():
-            v = {**values, **feeds}
-            for k, n in enumerate(nodes):
-                v[n["outputs"][0]] = OPERATORS[n["type"]](n["attributes"], *[v[i] if i else None for i in n["inputs"]])
-                for i in n["inputs"]:
-                    if last[i] == k and i not in values and i not in job["outputs"]:
-                        v.pop(i, None)
+            v = whole(feeds, job["outputs"])
             return torch.cat([v[o].reshape(-1) for o in job["outputs"]])
     return run
 

@@ -20,8 +20,8 @@ interface Constant {
   readonly values?: readonly number[];
 }
 
-/** The network for torch-program.ts; float constants go into `weights`. */
-function program(graph: ShapedGraph, weights: string): unknown {
+/** The network for torch-program.ts; float constants go into the file `weights`. */
+export function torchNetwork(graph: ShapedGraph, weights: string): unknown {
   const used = new Set(graph.nodes.flatMap((node) => node.inputs));
   const floats: Float32Array[] = [];
   const constants: Constant[] = [];
@@ -58,7 +58,7 @@ async function open(task: Task, python: string): Promise<Engine> {
   const folder = mkdtempSync(join(tmpdir(), "unbraid-torch-"));
   const engine = new ChildEngine("pytorch", [python, "-c", TORCH_PROGRAM], task.feeds);
   try {
-    await engine.ask({ job: { ...task, feeds: [], program: program(shaped, join(folder, "weights")) } });
+    await engine.ask({ job: { ...task, feeds: [], program: torchNetwork(shaped, join(folder, "weights")) } });
     return engine;
   } catch (error) {
     await engine.close();
