@@ -48,7 +48,6 @@ export class Context {
         kind: adapter.kind,
         software: adapter.software,
       });
-      if (this.#tune !== "off") attachTuner(gpu, openTuner(adapter, gpu, this.#tune, this.out, this.signal));
       return this.keep(adapter, gpu);
     } catch (error) {
       adapter.close();
@@ -56,8 +55,9 @@ export class Context {
     }
   }
 
-  /** Makes `writeFile` refuse once `gpu` has failed. */
+  /** Has plans on `gpu` tuned as --tune says, and makes `writeFile` refuse once it has failed. */
   keep(adapter: OpenAdapter, gpu: Gpu): Device {
+    if (this.#tune !== "off") attachTuner(gpu, openTuner(adapter, gpu, this.#tune, this.out, this.signal));
     this.#gpus.add(gpu);
     return {
       adapter,

@@ -16,7 +16,7 @@ const BUDGET = 0.7;
 /** Workgroup sizes: must be those of the shaders. */
 const LANES = { multiplyAdd: 64, copy: 256 } as const;
 /** Chains of a lane times 2 operations times steps of the unrolled body: see probe_multiply_add.wgsl. */
-const OPERATIONS = 12 * 2 * 8;
+const OPERATIONS = 8 * 2 * 32;
 
 /** @param software whether the adapter runs on the processor */
 export async function measureSpeed(gpu: Gpu, software: boolean): Promise<Speed> {
@@ -58,7 +58,7 @@ async function multiplyAdds(gpu: Gpu): Promise<number> {
   const output = gpu.buffer(4 * groups * LANES.multiplyAdd, USAGE.storage, "probe output");
   try {
     const group = bindGroup(gpu, layout, [params, output]);
-    const loops = 16;
+    const loops = 8;
     const rate = await best(gpu, (amount) => {
       const words = new DataView(new ArrayBuffer(16));
       words.setUint32(0, loops * amount, true);
