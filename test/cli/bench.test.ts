@@ -1,8 +1,8 @@
 /** `unbraid bench`: named measures, and nothing of what no peer of the same run agrees with. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as ort from "onnxruntime-node";
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import { parseCommandLine } from "../../src/cli/arguments.ts";
 import { concatenated, type Peer } from "../../src/cli/bench/engine.ts";
 import { medianOf, ratioOf } from "../../src/cli/bench/figures.ts";
@@ -98,6 +98,18 @@ describe.skipIf(testAdapters.length === 0)("bench", () => {
     });
     expect(await errorOf("bench", "--only", "caffe")).toMatchObject({ code: "OPTION_VALUE", exit: 2 });
     expect(await errorOf("bench", "--rounds", "0")).toMatchObject({ code: "OPTION_VALUE", exit: 2 });
+  });
+
+  it("measures tiles first where --tune asks for it", async () => {
+    const cache = join(dir, "tuned");
+    vi.stubEnv("XDG_CACHE_HOME", cache);
+    try {
+      expect((await run([peer("honest", () => 0)], "--tune", "once")).code).toBe(0);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+    const files = readdirSync(cache, { recursive: true, encoding: "utf8" });
+    expect(files.filter((file) => /tuning-[0-9a-f]+\.json$/.test(file))).toHaveLength(1);
   });
 
   describe("with processes", () => {
