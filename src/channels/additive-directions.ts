@@ -15,15 +15,25 @@ const MEANS = 10;
 export class UnitFilters {
   /** [C/groups][D]; undefined where a filter's response is constant. */
   readonly rows: readonly (Vector | undefined)[];
+  readonly #images: Float64Array;
+  #overImages: readonly (Vector | undefined)[] | undefined;
 
-  /** @param rows [C/groups][D] the weights of the group's channels, in order */
+  /** @param rows [C/groups][D] the weights of the group's channels, in order and in the layer's orientation */
   constructor(moments: ConceptMoments, rows: readonly ArrayLike<number>[]) {
-    this.rows = rows.map((row) => {
-      const w = Float64Array.from(row);
-      const power = form(w, moments.patches, w);
-      return power > 0 ? scaled(1 / Math.sqrt(power), w) : undefined;
-    });
+    this.#images = moments.imageMeans;
+    this.rows = rows.map((row) => atUnit(Float64Array.from(row), moments.patches));
   }
+
+  /** [C/groups][D] at unit variance over images instead (u^T V u = 1). */
+  get overImages(): readonly (Vector | undefined)[] {
+    this.#overImages ??= this.rows.map((u) => (u === undefined ? undefined : atUnit(u, this.#images)));
+    return this.#overImages;
+  }
+}
+
+function atUnit(w: Vector, covariance: Float64Array): Vector | undefined {
+  const power = form(w, covariance, w);
+  return power > 0 ? scaled(1 / Math.sqrt(power), w) : undefined;
 }
 
 export type TimesVector = (x: Vector) => Vector;

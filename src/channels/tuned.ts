@@ -2,11 +2,13 @@
  * The additive split tuned on the layer itself. Sums of two of the layer's own channels are channels whose parts are known; on
  * such plants the weights of several directions, and with them the scale, are fitted by least squares, and then used on
  * any channel of the layer. Beyond METHOD.md B: its directions with two settings of their priors each, without what lies along
- * w itself, and each also times how strongly the channel responds to its two classes. docs/evidence.md has what it gains.
+ * w itself, and each also times how strongly the channel responds to its two classes; and one of what the layer's other filters
+ * say of the two kinds. docs/evidence.md has what it gains.
  */
 import { invariant, UnbraidError } from "../errors.ts";
 import { bySets, filterPrior, overAllImages, overConcepts, type UnitFilters } from "./additive-directions.ts";
 import { constant, type AdditiveOptions, type AdditiveRequest } from "./additive.ts";
+import { overKinds } from "./filter-kinds.ts";
 import { addTo, dot, form, plus, scaled, times, type Vector } from "./linear-algebra.ts";
 import type { GroupMoments } from "./moments.ts";
 import type { Random } from "./random.ts";
@@ -39,10 +41,10 @@ const PRIORS = [
 ] as const;
 const LAMBDAS = [0.03, 0.3] as const;
 /**
- * Directions: two of each regression, one of sets; each as it is and times the channel's response to its classes; and last what
- * lies along w, by which of its classes it responds to more.
+ * Directions: two of each regression, one of sets; each as it is and times the channel's response to its classes; one of the
+ * kinds of filters; and last what lies along w, by which of its classes it responds to more.
  */
-const BASIS = 11;
+const BASIS = 12;
 /** In deviations over images: below it the two classes say little of which part is larger. */
 const LEAST_RESPONSE = 0.3;
 /** Added to the normal equations' diagonal, relative to its mean. */
@@ -186,7 +188,7 @@ export function tunedSplit(
 
 /** The directions for a channel of unit variance over images, and the size by which they are to be multiplied. */
 export interface TunedDirections {
-  /** [11][D] in the layer's orientation. */
+  /** [12][D] in the layer's orientation. */
   readonly vectors: readonly Vector[];
   readonly size: number;
 }
@@ -194,7 +196,8 @@ export interface TunedDirections {
 /** The costly half of `tunedSplit`. @throws UnbraidError SPLIT_CONSTANT, MOMENTS_CLASS */
 export function tunedDirections(request: AdditiveRequest): TunedDirections {
   const { moments, filters, exclude, classes, taps, sign } = request;
-  invariant(classes.length === 2, `${classes.length} concepts`);
+  const [one, other] = classes;
+  invariant(one !== undefined && other !== undefined && classes.length === 2, `${classes.length} concepts`);
   const w = Float64Array.from(request.weights, (v) => v * sign);
   const size = Math.sqrt(form(w, moments.imageMeans, w));
   const power = form(w, moments.patches, w);
@@ -208,16 +211,18 @@ export function tunedDirections(request: AdditiveRequest): TunedDirections {
     bySets(moments, unit, classes, taps),
   ].map((e) => e[0] ?? unit);
   const image = times(moments.imageMeans, unit);
-  const apart = directions.map((e) => {
-    // What lies along w says which part is larger, not where they differ: it is a direction of its own.
+  // What lies along w says which part is larger, not where they differ: it is a direction of its own.
+  const apartFrom = (e: Vector): Vector => {
     const free = plus(e, -dot(e, image), unit);
     const length = Math.sqrt(form(free, moments.imageMeans, free));
     return length > 0 ? scaled(1 / length, free) : free;
-  });
+  };
+  const apart = directions.map(apartFrom);
+  const kinds = apartFrom(overKinds(moments, filters, unit, [one, other], exclude));
   const [first = 0, second = 0] = classes.map((t) => dot(unit, moments.meanOf(t)) - dot(unit, moments.mean));
   const response = first + second;
   const larger = scaled((first - second) / Math.max(response, LEAST_RESPONSE), unit);
-  return { vectors: [...apart, ...apart.map((v) => scaled(response, v)), larger], size };
+  return { vectors: [...apart, ...apart.map((v) => scaled(response, v)), kinds, larger], size };
 }
 
 /** x of A x = b for A [n, n] symmetric and positive definite, by Cholesky's decomposition. */

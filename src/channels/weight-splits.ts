@@ -4,7 +4,7 @@
  */
 import { must } from "../errors.ts";
 import { weightsOf } from "../relevance/arv.ts";
-import { tapsOf } from "../relevance/study.ts";
+import { tapsOf, type StudyLayer } from "../relevance/study.ts";
 import { additiveSplit, UnitFilters, type AdditiveRequest, type AdditiveSplit } from "./additive.ts";
 import type { Concept } from "./concepts.ts";
 import { SPLIT_FILTERS, type Standings } from "./guards.ts";
@@ -115,13 +115,9 @@ function splitter(
 ): Splitter {
   if (rule === "additive") return (request) => additiveSplit({ ...request, options: { ...scale } });
   const { layer } = study.meta;
-  const perGroup = layer.outChannels / layer.groups;
   const moments = must(byGroup.get(group), "moments");
-  const rows = Array.from({ length: perGroup }, (_, k) => {
-    const channel = group * perGroup + k;
-    return Float64Array.from(weightsOf(layer, channel), (w) => (layer.sign[channel] ?? 1) * w);
-  });
-  const filters = groupFilters(study, group, moments);
+  const rows = groupRows(layer, group);
+  const filters = new UnitFilters(moments, rows);
   const tuning = tune({
     ...{ moments, filters, rows, taps: tapsOf(layer), random: new Random(SEED) },
     ...(signal === undefined ? {} : { signal }),
@@ -144,7 +140,9 @@ function splitBy(
 ): <T>(wanted?: Filters<T>) => Promise<(FoundParts & { readonly filters: readonly T[] })[]> {
   const { layer } = study.meta;
   return async <T>(wanted?: Filters<T>) => {
-    const filters = new Map([...evidence.groups()].map(([group, m]) => [group, groupFilters(study, group, m)]));
+    const filters = new Map(
+      [...evidence.groups()].map(([group, m]) => [group, new UnitFilters(m, groupRows(layer, group))]),
+    );
     const found: (FoundParts & { readonly filters: readonly T[] })[] = [];
     for (const target of targets) {
       signal?.throwIfAborted();
@@ -171,11 +169,11 @@ function splitBy(
 const filterCount = (layer: SplitPlanning["study"]["meta"]["layer"]): number =>
   Math.max(LEAST_FILTERS, Math.min(SPLIT_FILTERS, Math.floor(FILTER_WORK / patchSize(layer) ** 2)));
 
-function groupFilters(study: SplitPlanning["study"], group: number, moments: GroupMoments): UnitFilters {
-  const { layer } = study.meta;
+/** The weights of a group's channels, in the layer's orientation. */
+const groupRows = (layer: StudyLayer, group: number): Float64Array[] => {
   const perGroup = layer.outChannels / layer.groups;
-  return new UnitFilters(
-    moments,
-    Array.from({ length: perGroup }, (_, k) => weightsOf(layer, group * perGroup + k)),
-  );
-}
+  return Array.from({ length: perGroup }, (_, k) => {
+    const channel = group * perGroup + k;
+    return Float64Array.from(weightsOf(layer, channel), (w) => (layer.sign[channel] ?? 1) * w);
+  });
+};

@@ -236,6 +236,28 @@ onAdapters("planning splits", (gpu) => {
     await expect(plan([{ channel: 7, classes: [0, 1, 2] }], o)).rejects.toMatchObject({ code: "RULE_CONCEPTS" });
   });
 
+  test.each(["additive", "tuned"] as const)(
+    "the %s rule: negated rows with their signs give negated parts",
+    async (rule) => {
+      const { layer: own } = study.meta;
+      const perRow = own.weights.length / own.outChannels;
+      const negated = {
+        ...own,
+        sign: own.sign.map((sign, c) => (c % 2 === 1 ? -sign : sign)),
+        weights: own.weights.map((w, j) => (Math.floor(j / perRow) % 2 === 1 ? -w : w)),
+      };
+      const target = { channel: 7, classes: [2, 0] };
+      const [plain] = await plan([target], { rule });
+      const [other] = await plan([target], { rule, study: { ...study, meta: { ...study.meta, layer: negated } } });
+      expect(plain?.parts).toHaveLength(2);
+      plain?.parts?.forEach((row, k) => {
+        row.forEach((w, j) => {
+          expect(other?.parts?.[k]?.[j]).toBeCloseTo(-w, 7);
+        });
+      });
+    },
+  );
+
   test("rules by weights: clusters give what classes of the same images give", async () => {
     const cluster = (t: number): Cluster => ({
       name: `cluster ${t}`,

@@ -148,7 +148,7 @@ function evidenceOf(run: ScoreRun, group: number, moments: GroupMoments): GroupE
   return { moments, filters, tuning };
 }
 
-/** The eleven weights of directions are those of all images: they are fitted on channels that the plant is not made of. */
+/** The twelve weights of directions are those of all images: they are fitted on channels that the plant is not made of. */
 const halfOf = (run: ScoreRun, group: number, moments: GroupMoments, { tuning }: GroupEvidence): GroupEvidence => ({
   moments,
   filters: new UnitFilters(moments, rowsOf(run.geometry, group)),
