@@ -11,7 +11,7 @@ export const ENTRIES = [
   {
     name: "inference and gradients",
     code: 'export { buildGraph, decodeModel, Gpu, Session } from "./src/index.ts";',
-    budget: 78_500,
+    budget: 76_000,
   },
   {
     name: "study, find, split",

@@ -4,21 +4,35 @@
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { minifyShaders } from "./minify-wgsl.mjs";
 
+/** No operator needs these: each stands by itself, so that a page which only runs networks does not carry them. */
+const APART = new Set(
+  "importance patches positive_sums probe_copy probe_multiply_add relevance second_moments tap_sums".split(" "),
+);
+
 const folder = new URL("../shaders/", import.meta.url);
 const target = new URL("../src/shaders.generated.ts", import.meta.url);
 const files = readdirSync(folder)
   .filter((f) => f.endsWith(".wgsl"))
   .sort();
 const sources = Object.fromEntries(files.map((f) => [f.slice(0, -5), readFileSync(new URL(f, folder), "utf8")]));
+const small = Object.entries(minifyShaders(sources));
+const camelCase = (name) => name.replace(/_./g, (joint) => joint[1].toUpperCase());
 const text = [
   "// Generated from shaders/*.wgsl by scripts/embed-shaders.mjs: edit those, then run `npm run fix`.",
   "export const shaders = {",
-  ...Object.entries(minifyShaders(sources)).map(
-    ([name, wgsl]) => `  ${JSON.stringify(name)}: ${JSON.stringify(wgsl)},`,
-  ),
+  ...small
+    .filter(([name]) => !APART.has(name))
+    .map(([name, wgsl]) => `  ${JSON.stringify(name)}: ${JSON.stringify(wgsl)},`),
   "} as const;",
   "",
   "export type ShaderName = keyof typeof shaders;",
+  "",
+  ...small
+    .filter(([name]) => APART.has(name))
+    .map(
+      ([name, code]) =>
+        `export const ${camelCase(name)}Shader = { name: "${name}", code: ${JSON.stringify(code)} } as const;`,
+    ),
   "",
 ].join("\n");
 
