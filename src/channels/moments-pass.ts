@@ -8,6 +8,7 @@ import { spread, type DeviceTensor } from "../kernels/operator.ts";
 import { planeOf } from "../kernels/spatial.ts";
 import { tapSums } from "../relevance/tap-sums.ts";
 import { tapsOf, type StudyLayer } from "../relevance/study.ts";
+import { patchesShader, secondMomentsShader } from "../shaders.generated.ts";
 import { patchSize, type MomentBatch } from "./moments.ts";
 
 export interface MomentPassOptions {
@@ -102,7 +103,7 @@ function extend(x: Extension, { layer, geometry: g, batch, groups, patchBytes = 
   const tiles = Math.ceil(size / 4);
   const outer = (from: DeviceTensor, to: DeviceTensor, first: number, perImage: number, group: number): void => {
     x.dispatch({
-      shader: "second_moments",
+      shader: secondMomentsShader,
       params: [first, from.shape[0] ?? 0, perImage, stride, group * size, size, first > 0 ? 1 : 0],
       reads: [from.slot, count.slot],
       writes: [to.slot],
@@ -119,7 +120,7 @@ function extend(x: Extension, { layer, geometry: g, batch, groups, patchBytes = 
   for (let first = 0; first < batch; first += chunk) {
     const images = Math.min(chunk, batch - first);
     x.dispatch({
-      shader: "patches",
+      shader: patchesShader,
       params: [
         ...[first, images, g.inChannels, ...planeOf(layer.inputShape)],
         ...[...planeOf(layer.outputShape), ...g.kernel],

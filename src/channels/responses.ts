@@ -11,6 +11,7 @@ import { convolveLaidOut, laidOutShape, layoutWeights } from "../kernels/convolv
 import { spread } from "../kernels/operator.ts";
 import { tapSums } from "../relevance/tap-sums.ts";
 import { tapsOf, type StudyLayer } from "../relevance/study.ts";
+import { positiveSumsShader } from "../shaders.generated.ts";
 import { sideConvolution } from "./side-convolution.ts";
 
 export interface ResponseOptions {
@@ -65,7 +66,7 @@ export class ResponsePass implements Disposable {
         convolveLaidOut(x, conv, { input: source, output: y, label: "responses" }, rowsInput);
         const sums = x.result(SUMS, [batch, rows, 2]);
         x.dispatch({
-          shader: "positive_sums",
+          shader: positiveSumsShader,
           params: [batch * rows, conv.output[0] * conv.output[1]],
           reads: [y.slot],
           writes: [sums.slot],

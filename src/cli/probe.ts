@@ -1,6 +1,7 @@
 /** What an adapter can do at most: arithmetic and memory, each measured for about a second. For `doctor`. */
 import { must } from "../errors.ts";
 import { USAGE, type Gpu } from "../gpu/gpu.ts";
+import { probeCopyShader, probeMultiplyAddShader } from "../shaders.generated.ts";
 
 export interface Speed {
   /** 10^9 multiplications and additions a second, each counted as one. */
@@ -52,7 +53,7 @@ async function best(gpu: Gpu, submit: (amount: number) => void): Promise<number>
 }
 
 async function multiplyAdds(gpu: Gpu): Promise<number> {
-  const { pipeline, layout } = await gpu.pipeline({ shader: "probe_multiply_add" });
+  const { pipeline, layout } = await gpu.pipeline({ shader: probeMultiplyAddShader });
   const groups = 1024;
   const params = gpu.buffer(16, USAGE.uniform | USAGE.copyDst, "probe parameters");
   const output = gpu.buffer(4 * groups * LANES.multiplyAdd, USAGE.storage, "probe output");
@@ -75,7 +76,7 @@ async function multiplyAdds(gpu: Gpu): Promise<number> {
 }
 
 async function copies(gpu: Gpu, software: boolean): Promise<number> {
-  const { pipeline, layout } = await gpu.pipeline({ shader: "probe_copy" });
+  const { pipeline, layout } = await gpu.pipeline({ shader: probeCopyShader });
   // Larger than the caches: of a processor's, or of a GPU's.
   const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
   const most = Math.min(maxStorageBufferBindingSize, maxBufferSize, software ? 2 ** 26 : 2 ** 28);

@@ -13,6 +13,8 @@ export const USAGE = { mapRead: 1, copySrc: 4, copyDst: 8, uniform: 64, storage:
 const MAP_READ = 1;
 /** How long a device that refuses work may take to say that it is lost. */
 const LOSS_MS = 100;
+/** Letters of a refused shader that a message shows before and behind what is refused. */
+const SHOWN = 60;
 
 /** A compiled entry point with its values of `override` constants. */
 export interface Pipeline {
@@ -206,10 +208,7 @@ export class Gpu implements Disposable {
     if (module === undefined) {
       // The scope keeps a faulty shader from counting as an uncaptured error; its messages come with the pipeline's.
       this.device.pushErrorScope("validation");
-      module = this.device.createShaderModule({
-        code: typeof key.shader === "string" ? shaders[key.shader] : key.shader.code,
-        label: name,
-      });
+      module = this.device.createShaderModule({ code: codeOf(key), label: name });
       void this.device.popErrorScope().catch(() => undefined);
       this.#modules.set(name, module);
     }
@@ -225,7 +224,11 @@ export class Gpu implements Disposable {
     } catch (cause) {
       if (cause instanceof UnbraidError) throw cause;
       const { messages } = await this.settle(module.getCompilationInfo());
-      const lines = messages.map((m) => `${name}.wgsl:${m.lineNum}: ${m.message}`);
+      const lines = messages.map(({ message, offset }) => {
+        // Shaders are embedded without lines, so the text before and behind says where.
+        const at = codeOf(key).slice(Math.max(0, offset - SHOWN), offset + SHOWN);
+        return `${name}.wgsl: ${message}, in: ${at}`;
+      });
       throw new UnbraidError(
         "device",
         "SHADER_REFUSED",
@@ -301,6 +304,7 @@ export class Gpu implements Disposable {
   }
 }
 
+const codeOf = ({ shader }: PipelineKey): string => (typeof shader === "string" ? shaders[shader] : shader.code);
 const shaderName = ({ shader }: PipelineKey): string => (typeof shader === "string" ? shader : shader.name);
 
 function errorFrom(error: GPUError, what = "GPU work"): UnbraidError {

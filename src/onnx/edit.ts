@@ -5,11 +5,12 @@
 import { invariant, must } from "../errors.ts";
 import { encodeInput, encodeNode, encodeTensor } from "./encode.ts";
 import type { NewNode, NewTensor } from "./encode.ts";
+import { bytesField, bytesHeader, textField } from "./fields.ts";
 import { declaredName, layoutOf, subgraphNames } from "./layout.ts";
 import type { Layout } from "./layout.ts";
 import type { OnnxModel } from "./model.ts";
 import { ENTRY, GRAPH, MODEL, NODE } from "./schema.ts";
-import { bytesField, bytesHeader, concatBytes, holds, textField, textOf, wireFields } from "./wire.ts";
+import { concatBytes, holds, textOf, wireFields } from "./wire.ts";
 import type { WireField } from "./wire.ts";
 
 export type { NewNode, NewTensor } from "./encode.ts";

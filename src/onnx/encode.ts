@@ -1,9 +1,10 @@
 /** New messages for a model: protobufjs' writer, field by field in the order of their numbers, as other writers do. */
 import protobuf from "protobufjs/minimal.js";
+import { bytesField, textField } from "./fields.ts";
 import type { DataTypeName } from "./model.ts";
 import { dataTypeCode } from "./payload.ts";
 import { ATTRIBUTE, ATTRIBUTE_TYPE as T, NODE, TENSOR, VALUE_INFO } from "./schema.ts";
-import { bytesField, concatBytes, textField, WIRE } from "./wire.ts";
+import { concatBytes, WIRE } from "./wire.ts";
 
 /** A node of the default domain. */
 export interface NewNode {

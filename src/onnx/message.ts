@@ -2,8 +2,8 @@
  * A message as an object: a schema says which of its fields are wanted and how each is read; every other field is passed
  * over, whatever it holds. Fields of repeated scalars are read packed or one by one.
  */
-import protobuf from "protobufjs/minimal.js";
-import { decodeText, WIRE, WireError, wireFields } from "./wire.ts";
+import { WIRE, WireReader } from "./reader.ts";
+import { decodeText, WireError, wireFields } from "./wire.ts";
 import type { WireField } from "./wire.ts";
 
 /** How the value of a field is read, and the wire type that it has. */
@@ -11,7 +11,7 @@ interface Kind<T> {
   readonly wireType: number;
   readonly read: (bytes: Uint8Array, field: WireField) => T;
   /** Scalars alone: the next one of a packed field. */
-  readonly next?: (reader: protobuf.Reader) => T;
+  readonly next?: (reader: WireReader) => T;
 }
 
 interface Wanted<T> {
@@ -42,16 +42,15 @@ export type Message<S extends Schema> = {
 export const one = <T>(number: number, kind: Kind<T>): One<T> => ({ number, kind, many: false });
 export const many = <T>(number: number, kind: Kind<T>): Many<T> => ({ number, kind, many: true });
 
-function scalar<T>(wireType: number, next: (reader: protobuf.Reader) => T): Kind<T> {
-  const read = (bytes: Uint8Array, { value, end }: WireField): T =>
-    next(new protobuf.Reader(bytes.subarray(value, end)));
+function scalar<T>(wireType: number, next: (reader: WireReader) => T): Kind<T> {
+  const read = (bytes: Uint8Array, { value, end }: WireField): T => next(new WireReader(bytes, value, end));
   return { wireType, read, next };
 }
 
 /** int64, saturated at +-2^53. */
-export const int64 = scalar(WIRE.varint, (reader) => toNumber(reader.int64()));
+export const int64 = scalar(WIRE.varint, (reader) => reader.int64());
 export const int32 = scalar(WIRE.varint, (reader) => reader.int32());
-export const float32 = scalar(WIRE.fixed32, (reader) => reader.float());
+export const float32 = scalar(WIRE.fixed32, (reader) => reader.float32());
 export const text: Kind<string> = {
   wireType: WIRE.bytes,
   read: (bytes, { value, end }) => decodeText(bytes.subarray(value, end)),
@@ -94,9 +93,9 @@ function readInto<T>(list: T[], kind: Kind<T>, bytes: Uint8Array, field: WireFie
     list.push(readOne(kind, bytes, field));
     return;
   }
-  const reader = new protobuf.Reader(bytes.subarray(field.value, field.end));
+  const reader = new WireReader(bytes, field.value, field.end);
   located(field, () => {
-    while (reader.pos < reader.len) list.push(next(reader));
+    while (reader.pos < reader.end) list.push(next(reader));
   });
 }
 
@@ -109,12 +108,3 @@ function located<T>(field: WireField, read: () => T): T {
     throw new WireError(field.start, 0, error instanceof Error ? error.message : String(error));
   }
 }
-
-/** A number, or protobufjs' Long, saturated at +-2^53. */
-function toNumber(value: unknown): number {
-  const n = typeof value === "number" ? value : Number(String(value));
-  return Math.max(-MAX_INT, Math.min(MAX_INT, n));
-}
-
-/** 2^53: beyond it a number does not hold every integer. */
-export const MAX_INT = 2 ** 53;

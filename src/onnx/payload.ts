@@ -3,11 +3,11 @@
  * computed, so that a NaN's payload survives; the number of elements that are stored is counted before memory is taken.
  */
 import { halfFromBits } from "./half.ts";
-import { MAX_INT } from "./message.ts";
 import { DATA_TYPES } from "./model.ts";
 import type { DataTypeName } from "./model.ts";
 import { TENSOR } from "./schema.ts";
-import { WIRE, WireError } from "./wire.ts";
+import { MAX_INT, WIRE } from "./reader.ts";
+import { WireError } from "./wire.ts";
 import type { WireField } from "./wire.ts";
 
 /** Bytes an element and the typed field that holds it where raw_data does not (onnx.proto, TensorProto). */

@@ -1,7 +1,8 @@
 /** A TensorProto in the file as an OnnxTensor: the header is read at once, the elements when they are asked for. */
 import { UnbraidError } from "../errors.ts";
 import type { ExternalReader, OnnxTensor } from "./model.ts";
-import { MAX_INT, readMessage } from "./message.ts";
+import { readMessage } from "./message.ts";
+import { MAX_INT } from "./reader.ts";
 import { countElements, dataTypeName, holdsElements, numbersOf, packBits, storageOf } from "./payload.ts";
 import { EXTERNAL, SPARSE_HEADER, TENSOR, TENSOR_HEADER } from "./schema.ts";
 import { holds, plainBytes, wireFields } from "./wire.ts";

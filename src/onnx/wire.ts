@@ -3,7 +3,9 @@
  * byte, whatever a newer ONNX may have put there. Offsets count from the start of the whole file.
  * Source: the Protocol Buffers encoding (tag = field number << 3 | wire type; base-128 varints).
  */
-import protobuf from "protobufjs/minimal.js";
+import { WIRE, WireReader } from "./reader.ts";
+
+export { WIRE } from "./reader.ts";
 
 /** One field: its tag begins at `start`, its content at `value` (behind the length prefix, if any), both end at `end`. */
 export interface WireField {
@@ -13,8 +15,6 @@ export interface WireField {
   readonly value: number;
   readonly end: number;
 }
-
-export const WIRE = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 
 /** The bytes do not parse. `missing` is how many bytes the file is too short, 0 where that is not what is wrong. */
 export class WireError extends Error {
@@ -31,12 +31,12 @@ export class WireError extends Error {
 
 /** The fields of the message that lies at `start` to `end`, in file order. @throws WireError */
 export function* wireFields(bytes: Uint8Array, start = 0, end = bytes.length): Generator<WireField> {
-  const reader = new protobuf.Reader(bytes.subarray(start, end));
-  while (reader.pos < reader.len) yield nextField(reader, start);
+  const reader = new WireReader(bytes, start, end);
+  while (reader.pos < reader.end) yield nextField(reader);
 }
 
-function nextField(reader: protobuf.Reader, base: number): WireField {
-  const start = base + reader.pos;
+function nextField(reader: WireReader): WireField {
+  const start = reader.pos;
   try {
     const tag = reader.uint32();
     const number = tag >>> 3;
@@ -44,15 +44,15 @@ function nextField(reader: protobuf.Reader, base: number): WireField {
     if (number === 0) throw new WireError(start, 0, "field number 0");
     if (wireType === WIRE.bytes) {
       const length = reader.uint32();
-      const missing = reader.pos + length - reader.len;
+      const missing = reader.pos + length - reader.end;
       if (missing > 0) throw new WireError(start, missing, `a field of ${length} bytes lacks its last ${missing}`);
-      const value = base + reader.pos;
+      const value = reader.pos;
       reader.pos += length;
       return { number, wireType, start, value, end: value + length };
     }
-    const value = base + reader.pos;
-    reader.skipType(wireType, 0, number);
-    return { number, wireType, start, value, end: base + reader.pos };
+    const value = reader.pos;
+    reader.skip(wireType, number);
+    return { number, wireType, start, value, end: reader.pos };
   } catch (error) {
     if (error instanceof WireError) throw error;
     const missing = error instanceof RangeError ? 1 : 0;
@@ -82,17 +82,3 @@ export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   }
   return out;
 }
-
-export function varint(value: number): Uint8Array {
-  return new Uint8Array(new protobuf.Writer().uint32(value).finish());
-}
-
-/** Tag and length of a field of bytes whose content follows. */
-export const bytesHeader = (number: number, length: number): Uint8Array =>
-  concatBytes([varint(((number << 3) | WIRE.bytes) >>> 0), varint(length)]);
-
-export const bytesField = (number: number, content: Uint8Array): Uint8Array =>
-  concatBytes([bytesHeader(number, content.length), content]);
-
-export const textField = (number: number, text: string): Uint8Array =>
-  bytesField(number, new TextEncoder().encode(text));

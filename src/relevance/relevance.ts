@@ -9,6 +9,7 @@ import { tensorKey } from "../graph/identity.ts";
 import { readers } from "../graph/prune.ts";
 import { wholeFours } from "../kernels/fours.ts";
 import { f32, spread, type DeviceTensor } from "../kernels/operator.ts";
+import { importanceShader, relevanceShader } from "../shaders.generated.ts";
 import { importanceWords } from "./importance.ts";
 import type { PassOptions, StudiedLayer } from "./pass.ts";
 import { lanesFor } from "./tap-sums.ts";
@@ -119,7 +120,7 @@ function relevance(
   const [z, g] = inFours ? [x.valueFours(value), x.gradientFours(output)] : [x.value(value), x.gradient(output)];
   const positions = outputShape.slice(2).reduce((a, b) => a * b, 1);
   x.dispatch({
-    shader: "relevance",
+    shader: relevanceShader,
     entry: inFours ? "fours" : "main",
     constants: { LANES: lanes },
     params: [batch, channels, positions, bias === undefined ? 0 : 1, first],
@@ -145,7 +146,7 @@ export function markImportant(
 ): void {
   const [batch = 0, channels = 0] = relevance.shape;
   x.dispatch({
-    shader: "importance",
+    shader: importanceShader,
     constants: { LANES: lanesFor(x.subgroups) },
     // A word of padding: WGSL aligns the array of taus to 16 bytes.
     params: [batch, channels, taus.length, 0, ...Array.from({ length: MAX_TAUS }, (_, k) => f32(taus[k] ?? 0))],

@@ -3,6 +3,7 @@ import type { Extension } from "../engine/plan.ts";
 import { wholeFours, type FoursTensor } from "../kernels/fours.ts";
 import { spread, type DeviceTensor } from "../kernels/operator.ts";
 import { planeOf } from "../kernels/spatial.ts";
+import { tapSumsShader } from "../shaders.generated.ts";
 import type { StudyLayer } from "./study.ts";
 import { tapsOf } from "./study.ts";
 
@@ -43,7 +44,7 @@ export function tapSums(
   const lanes = lanesFor(x.subgroups);
   const tasks = batch * g.inChannels * (way === "main" ? tapsOf(g) : 1);
   x.dispatch({
-    shader: "tap_sums",
+    shader: tapSumsShader,
     entry: way,
     constants: { LANES: lanes },
     params: [...[batch, g.inChannels, ...from], ...[...to, ...g.kernel], ...[...g.strides, ...g.dilations, top, left]],
@@ -69,7 +70,7 @@ export function tapSumsFours(
   const [batch = 0] = input.shape;
   const lanes = lanesFor(x.subgroups);
   x.dispatch({
-    shader: "tap_sums",
+    shader: tapSumsShader,
     entry: g.kernel.every((k) => k === 1) ? "fours_point" : "fours",
     constants: { LANES: lanes },
     params: [

@@ -2,11 +2,12 @@
 import { describe, expect, it } from "vitest";
 import { checkParams, uniformWords } from "../../src/engine/uniforms.ts";
 import { f32 } from "../../src/kernels/operator.ts";
-import { shaders } from "../../src/shaders.generated.ts";
+import { importanceShader } from "../../src/shaders.generated.ts";
+import { embeddedShaders } from "../support/shaders.ts";
 
 describe("uniformWords", () => {
   it("reads every shader's block", () => {
-    for (const [name, wgsl] of Object.entries(shaders)) {
+    for (const [name, wgsl] of embeddedShaders) {
       const declared = wgsl.includes("var<uniform>");
       expect(uniformWords(wgsl).length > 0, name).toBe(declared);
     }
@@ -43,7 +44,7 @@ describe("checkParams", () => {
 
   it("takes what the struct has", () => {
     checkParams({ shader: "fill", params: [2 ** 32 - 1, f32(-0.5)], label });
-    checkParams({ shader: "importance", params: [1, 2, 3, 0, ...new Array<number>(32).fill(0).map(f32)], label });
+    checkParams({ shader: importanceShader, params: [1, 2, 3, 0, ...new Array<number>(32).fill(0).map(f32)], label });
   });
 
   it.each([
@@ -63,7 +64,7 @@ describe("checkParams", () => {
   it("refuses a number where alignment leaves a gap", () => {
     const params = [1, 2, 3, 4, ...new Array<number>(32).fill(0).map(f32)];
     expect(() => {
-      checkParams({ shader: "importance", params, label });
+      checkParams({ shader: importanceShader, params, label });
     }).toThrow("parameter 3 of importance.wgsl is padding, given 4");
   });
 });

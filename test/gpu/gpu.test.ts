@@ -70,6 +70,14 @@ onAdapters("the device", (gpu) => {
     await gpu().pipeline({ shader });
   });
 
+  test("the message of a shader that is refused names it and shows what is wrong in it", async () => {
+    const before = Array.from({ length: 20 }, (_, k) => `const filler${k} = ${k};`).join("");
+    const code = `${before}@compute @workgroup_size(1) fn main() { let wrong = nowhere; }`;
+    const { code: refusal, message } = await refused(gpu().pipeline({ shader: { name: "faulty", code } }));
+    expect(refusal).toBe("SHADER_REFUSED");
+    expect(message).toMatch(/faulty\.wgsl: .*nowhere.*, in: [^]{0,70}let wrong = nowhere; }$/m);
+  });
+
   test("errors inside a scope are that work's own, whichever runs beside it", async () => {
     const wrong = () => gpu().device.createBuffer({ size: 16, usage: USAGE.mapRead | USAGE.storage });
     const results = await Promise.allSettled([

@@ -3,7 +3,8 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 import { must } from "../../src/errors.ts";
 import type { OnnxModel } from "../../src/onnx/model.ts";
 import { GRAPH, MODEL } from "../../src/onnx/schema.ts";
-import { bytesField, concatBytes, holds, wireFields } from "../../src/onnx/wire.ts";
+import { bytesField } from "../../src/onnx/fields.ts";
+import { concatBytes, holds, wireFields } from "../../src/onnx/wire.ts";
 import { onnx } from "../support/onnx-proto.ts";
 
 export interface ConvCase {

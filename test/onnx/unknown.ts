@@ -1,5 +1,6 @@
 /** Adds fields that no ONNX version knows to messages, at wire level, with a marker by which they are found again. */
-import { bytesField, concatBytes, holds, varint, wireFields } from "../../src/onnx/wire.ts";
+import { bytesField, varint } from "../../src/onnx/fields.ts";
+import { concatBytes, holds, wireFields } from "../../src/onnx/wire.ts";
 
 /** A field number far beyond those in use. */
 const FIRST = 9001;

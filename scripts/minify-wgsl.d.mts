@@ -1,0 +1,1 @@
+export declare function minifyShaders(shaders: Readonly<Record<string, string>>): Record<string, string>;
