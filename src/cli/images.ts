@@ -195,12 +195,14 @@ export async function* imageBatches(
 ): AsyncGenerator<Loader.Batch, void, undefined> {
   const { batches } = await imageLoader();
   const [, height, width] = imageShape;
+  const pool = context.imagePool(source.items.length - (source.start ?? 0));
   const loaded = batches({
     root: source.root,
     items: source.items,
     ...(source.start === undefined ? {} : { start: source.start }),
     spec,
     batchSize: batch,
+    ...(pool === undefined ? {} : { pool }),
     signal: context.signal,
     skipBad: context.args.flag("skip-bad"),
     onSkip: (skipped) => {

@@ -33,6 +33,11 @@ export const GLOBAL_OPTIONS = {
     help: "measure which kernels are fastest here: never (off, the default), what no earlier run has measured, or all anew",
   },
   batch: { type: "string", value: "N", help: "images at a time (default: by their size)" },
+  workers: {
+    type: "string",
+    value: "N",
+    help: "threads that decode images beside the main one (default: by the processor's cores and the number of images)",
+  },
   json: { type: "boolean", help: "one JSON document on stdout; progress and notes as JSON lines on stderr" },
   quiet: { type: "boolean", help: "no notes and no progress on stderr" },
   help: { type: "boolean", help: "this text" },
