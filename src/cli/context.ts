@@ -81,6 +81,14 @@ export class Context implements Disposable {
   }
 
   /**
+   * Bytes of GPU memory that a batch may take where nobody says how large it is: --memory, or half of what small graphics
+   * cards have. WebGPU tells nobody how much is free. @throws UnbraidError OPTION_VALUE
+   */
+  memory(): number {
+    return 2 ** 20 * (this.args.number("memory", { least: 1, most: 2 ** 20 }) ?? 2048);
+  }
+
+  /**
    * Threads that decode: as many as --workers says, or as all the images that the command has asked for are worth. One pool
    * serves the whole command, which may come back for images class by class.
    * @param images so many more
