@@ -58,6 +58,7 @@ export { inferRule } from "./kernels/table.ts";
 
 // Running networks, forward and backward.
 export { Executable } from "./engine/executable.ts";
+export { fits, largestBatch, needsOf, type PlanNeeds } from "./engine/fit.ts";
 export {
   gradientName,
   makePlan,
@@ -103,6 +104,7 @@ export { DEFAULT_FOLDS, evidenceFolds, foldOf, foldsOf, MAX_FOLDS, type Evidence
 export { addSet, assertSameSet, assertSameStudy, assertStudyMatches, mergeSets } from "./relevance/merge.ts";
 export {
   RelevancePass,
+  relevanceRequest,
   type LayerResult,
   type PassOptions,
   type PassResult,

@@ -29,6 +29,7 @@ export {
   type ImageList,
   type ListOptions,
 } from "./images/folder.ts";
+export { ImagePool, usualThreads } from "./images/image-pool.ts";
 export type { Batch, LoaderOptions } from "./images/loader.ts";
 export { readSidecar, sidecarPaths } from "./images/sidecar.ts";
 

@@ -1,7 +1,7 @@
 /** Moments of a layer's input on the GPU, one batch of images of one class at a time (METHOD.md B, "Beyond partitions"). */
 import { invariant, must } from "../errors.ts";
 import type { Executable } from "../engine/executable.ts";
-import type { Extension } from "../engine/plan.ts";
+import type { Extension, PlanRequest } from "../engine/plan.ts";
 import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
 import { spread, type DeviceTensor } from "../kernels/operator.ts";
@@ -44,16 +44,7 @@ export class MomentPass implements Disposable {
   }
 
   static async open(session: Session, options: MomentPassOptions): Promise<MomentPass> {
-    const { layer, input, imageShape, batch } = options;
-    const executable = await session.prepare({
-      inputs: new Map([[input, [batch, ...imageShape]]]),
-      outputs: [],
-      visible: [layer.input],
-      extend: (x) => {
-        extend(x, options);
-      },
-    });
-    return new MomentPass(session, options, executable);
+    return new MomentPass(session, options, await session.prepare(momentRequest(options)));
   }
 
   /** @param images [n, ...imageShape], n at most the batch */
@@ -85,6 +76,19 @@ export class MomentPass implements Disposable {
   [Symbol.dispose](): void {
     this.#session.release(this.#executable);
   }
+}
+
+/** What a pass asks for of the network: its plan says how much memory such a batch takes. */
+export function momentRequest(options: MomentPassOptions): PlanRequest {
+  const { layer, input, imageShape, batch } = options;
+  return {
+    inputs: new Map([[input, [batch, ...imageShape]]]),
+    outputs: [],
+    visible: [layer.input],
+    extend: (x) => {
+      extend(x, options);
+    },
+  };
 }
 
 function extend(x: Extension, { layer, geometry: g, batch, groups, patchBytes = 2 ** 25 }: MomentPassOptions): void {

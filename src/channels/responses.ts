@@ -4,6 +4,7 @@
  */
 import { invariant, must } from "../errors.ts";
 import type { Executable } from "../engine/executable.ts";
+import type { PlanRequest } from "../engine/plan.ts";
 import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
 import type { ConvGeometry } from "../kernels/conv-geometry.ts";
@@ -36,6 +37,36 @@ const ROWS = "rows";
 const SUMS = "positive sums";
 const TAP_SUMS = "tap sums";
 
+/** What a pass asks for of the network: its plan says how much memory such a batch takes. */
+export function responseRequest(options: ResponseOptions): PlanRequest {
+  const { layer, geometry: g, batch, rows, input, imageShape } = options;
+  const conv = sideConvolution(layer, g, batch, rows);
+  return {
+    inputs: new Map([[input, [batch, ...imageShape]]]),
+    outputs: [],
+    visible: [layer.input],
+    extend: (x) => {
+      const source = x.value(layer.input);
+      const y = {
+        slot: x.scratch(batch * rows * conv.output[0] * conv.output[1]),
+        shape: [batch, rows, ...conv.output],
+      };
+      const rowsInput = x.input(ROWS, laidOutShape(conv, x.subgroups));
+      convolveLaidOut(x, conv, { input: source, output: y, label: "responses" }, rowsInput);
+      const sums = x.result(SUMS, [batch, rows, 2]);
+      x.dispatch({
+        shader: positiveSumsShader,
+        params: [batch * rows, conv.output[0] * conv.output[1]],
+        reads: [y.slot],
+        writes: [sums.slot],
+        workgroups: spread(Math.ceil((batch * rows) / 8)),
+        label: "positive sums",
+      });
+      tapSums(x, source, x.result(TAP_SUMS, [batch, g.inChannels, tapsOf(g)]), g, layer.outputShape);
+    },
+  };
+}
+
 export class ResponsePass implements Disposable {
   readonly #session: Session;
   readonly #options: ResponseOptions;
@@ -50,33 +81,8 @@ export class ResponsePass implements Disposable {
   }
 
   static async open(session: Session, options: ResponseOptions): Promise<ResponsePass> {
-    const { layer, geometry: g, batch, rows, input, imageShape } = options;
-    const conv = sideConvolution(layer, g, batch, rows);
-    const executable = await session.prepare({
-      inputs: new Map([[input, [batch, ...imageShape]]]),
-      outputs: [],
-      visible: [layer.input],
-      extend: (x) => {
-        const source = x.value(layer.input);
-        const y = {
-          slot: x.scratch(batch * rows * conv.output[0] * conv.output[1]),
-          shape: [batch, rows, ...conv.output],
-        };
-        const rowsInput = x.input(ROWS, laidOutShape(conv, x.subgroups));
-        convolveLaidOut(x, conv, { input: source, output: y, label: "responses" }, rowsInput);
-        const sums = x.result(SUMS, [batch, rows, 2]);
-        x.dispatch({
-          shader: positiveSumsShader,
-          params: [batch * rows, conv.output[0] * conv.output[1]],
-          reads: [y.slot],
-          writes: [sums.slot],
-          workgroups: spread(Math.ceil((batch * rows) / 8)),
-          label: "positive sums",
-        });
-        tapSums(x, source, x.result(TAP_SUMS, [batch, g.inChannels, tapsOf(g)]), g, layer.outputShape);
-      },
-    });
-    return new ResponsePass(session, options, conv, executable);
+    const conv = sideConvolution(options.layer, options.geometry, options.batch, options.rows);
+    return new ResponsePass(session, options, conv, await session.prepare(responseRequest(options)));
   }
 
   /** How many rows run together. */

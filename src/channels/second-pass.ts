@@ -1,4 +1,5 @@
 /** The second pass of splits: which images of a folder are whose, and the device's side of running rows on them. */
+import type { PlanRequest } from "../engine/plan.ts";
 import { Session } from "../engine/session.ts";
 import { invariant } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -8,9 +9,9 @@ import { listDigest } from "../relevance/digest.ts";
 import type { ImageBatch } from "../relevance/run-study.ts";
 import type { Study } from "../relevance/study.ts";
 import { allConcepts, targetConcepts, type ClassImages, type SplitTarget } from "./concepts.ts";
-import { MomentPass } from "./moments-pass.ts";
+import { MomentPass, momentRequest } from "./moments-pass.ts";
 import { rowsAtOnce, type SecondPassSource } from "./planning.ts";
-import { ResponsePass } from "./responses.ts";
+import { responseRequest, ResponsePass, type ResponseOptions } from "./responses.ts";
 
 /** An image of a folder, and its class in the study. */
 export interface StudyItem {
@@ -106,18 +107,30 @@ export interface SecondPassOptions {
 
 export interface SecondPass extends SecondPassSource, Disposable {}
 
-/** What `planSplits` runs rows on images with. */
-export async function openSecondPass(o: SecondPassOptions): Promise<SecondPass> {
+/** What every pass over the layer's input is opened with. */
+function commonOptions(o: SecondPassOptions): Omit<ResponseOptions, "rows"> {
   const geometry = o.study.meta.layer;
   const layer = convLayers(o.shaped).find((l) => l.node.name === geometry.nodeName);
   invariant(layer !== undefined, `no Conv node ${geometry.nodeName} in the model of the study`);
+  return { layer, geometry, input: o.input, imageShape: o.imageShape, batch: o.batch };
+}
+
+/** What the passes ask for of the network: their plans say how much memory such a batch takes. */
+export function secondPassRequests(o: SecondPassOptions): PlanRequest[] {
+  const common = commonOptions(o);
+  // Rules by weights open moments beside; what those take of each group of the layer does not depend on the batch.
+  return [responseRequest({ ...common, rows: rowsAtOnce(o.targets) }), momentRequest({ ...common, groups: [0] })];
+}
+
+/** What `planSplits` runs rows on images with. */
+export async function openSecondPass(o: SecondPassOptions): Promise<SecondPass> {
+  const common = commonOptions(o);
   const session = new Session(o.gpu, o.graph);
   try {
-    const common = { layer, geometry, input: o.input, imageShape: o.imageShape, batch: o.batch };
     const pass = await ResponsePass.open(session, { ...common, rows: rowsAtOnce(o.targets) });
     return {
       ...{ pass, images: o.images, studyImages: o.studyImages },
-      moments: { layer, open: (groups) => MomentPass.open(session, { ...common, groups }) },
+      moments: { layer: common.layer, open: (groups) => MomentPass.open(session, { ...common, groups }) },
       [Symbol.dispose]: () => {
         session[Symbol.dispose]();
       },

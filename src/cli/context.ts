@@ -1,11 +1,13 @@
 /** What a command is given: its arguments, where to print, the signal to stop, and the machine's devices and files. */
 import { accessSync, constants, statSync, type Stats } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 import { attachTuner } from "../engine/tuners.ts";
 import { UnbraidError } from "../errors.ts";
 import { writeFileAtomic } from "../files.ts";
 import { openAdapter, type OpenAdapter } from "../gpu/dawn/adapters.ts";
 import { Gpu } from "../gpu/gpu.ts";
+import { ImagePool, usualThreads } from "../images/image-pool.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Output } from "./output.ts";
 import { openTuner, tuneMode, type TuneMode } from "./tuning.ts";
@@ -16,7 +18,7 @@ export interface Device extends Disposable {
   readonly gpu: Gpu;
 }
 
-export class Context {
+export class Context implements Disposable {
   readonly args: Arguments;
   readonly out: Output;
   /** Aborted by ctrl-C with an UnbraidError. */
@@ -25,6 +27,9 @@ export class Context {
   readonly #gpus = new Set<Gpu>();
   /** Files that the command has said it will write. */
   readonly #written = new Set<string>();
+  #pool: ImagePool | undefined;
+  /** Images that `imagePool` was asked for. */
+  #images = 0;
 
   /** @throws UnbraidError OPTION_VALUE for a --tune that there is not */
   constructor(args: Arguments, out: Output, signal: AbortSignal) {
@@ -73,6 +78,36 @@ export class Context {
   /** The --batch option, or `fallback`. */
   batch(fallback: number): number {
     return this.args.number("batch", { integer: true, least: 1, most: 65536 }) ?? fallback;
+  }
+
+  /**
+   * Bytes of GPU memory that a batch may take where nobody says how large it is: --memory, or half of what small graphics
+   * cards have. WebGPU tells nobody how much is free. @throws UnbraidError OPTION_VALUE
+   */
+  memory(): number {
+    return 2 ** 20 * (this.args.number("memory", { least: 1, most: 2 ** 20 }) ?? 2048);
+  }
+
+  /**
+   * Threads that decode: as many as --workers says, or as all the images that the command has asked for are worth. One pool
+   * serves the whole command, which may come back for images class by class.
+   * @param images so many more
+   * @returns nothing where the main thread is to decode
+   * @throws UnbraidError OPTION_VALUE
+   */
+  imagePool(images: number): ImagePool | undefined {
+    this.#images += images;
+    const given = this.args.number("workers", { integer: true, least: 0, most: 64 });
+    const threads = Math.min(given ?? usualThreads(availableParallelism(), this.#images), this.#images);
+    if (threads === 0) return undefined;
+    this.#pool ??= new ImagePool(threads, this.signal);
+    this.#pool.grow(threads);
+    return this.#pool;
+  }
+
+  /** Ends the threads; devices are closed by those who opened them. */
+  [Symbol.dispose](): void {
+    this.#pool?.[Symbol.dispose]();
   }
 
   /**

@@ -1,4 +1,5 @@
 /** The demo's steps: the commands themselves, on one device, their results kept instead of printed. */
+import type { ImagePool } from "../images/image-pool.ts";
 import type { Command } from "./command.ts";
 import { parseCommandLine } from "./arguments.ts";
 import { showCommand } from "./command-line.ts";
@@ -53,11 +54,18 @@ class StepOutput extends Output {
 }
 
 class StepContext extends Context {
+  readonly #outer: Context;
   readonly #device: Device;
 
-  constructor(command: Command, argv: readonly string[], out: Output, signal: AbortSignal, device: Device) {
-    super(parseCommandLine(command, argv), out, signal);
+  constructor(command: Command, argv: readonly string[], out: Output, outer: Context, device: Device) {
+    super(parseCommandLine(command, argv), out, outer.signal);
+    this.#outer = outer;
     this.#device = device;
+  }
+
+  /** The demo's: started once, and as many as the demo's --workers. */
+  override imagePool(images: number): ImagePool | undefined {
+    return this.#outer.imagePool(images);
   }
 
   /** The demo's, which stays open: kernels are compiled once. */
@@ -89,7 +97,7 @@ export class Steps {
     out.note(`\n$ ${shown}`, "step", { command: shown });
     const began = performance.now();
     const inner = new StepOutput(out, signal);
-    await command.run(new StepContext(command, [...argv, ...hidden], inner, signal, this.#device));
+    await command.run(new StepContext(command, [...argv, ...hidden], inner, this.#context, this.#device));
     signal.throwIfAborted();
     const seconds = (performance.now() - began) / 1000;
     this.done.push({ name: command.name, command: shown, seconds });

@@ -15,6 +15,7 @@ import type { Study } from "../relevance/study.ts";
 import { usageError } from "./arguments.ts";
 import type { Context } from "./context.ts";
 import { numberOrNull } from "./find-report.ts";
+import { fitRelevance } from "./fit-batch.ts";
 import { imageBatches, imageNetwork, imagesOption } from "./images.ts";
 import { openModel, type OpenModel } from "./model.ts";
 import { Progress } from "./progress.ts";
@@ -130,23 +131,19 @@ async function mostRelevant(
   { root, items }: Images,
   top: TopImages,
 ): Promise<TopImages> {
-  const network = await imageNetwork(context, opened, root, items);
+  const whole = await imageNetwork(context, opened, root, items);
   const { layer: geometry, taus, labels } = study.meta;
   const layer = must(
-    convLayers(network.shaped).find((l) => l.node.name === geometry.nodeName),
+    convLayers(whole.shaped).find((l) => l.node.name === geometry.nodeName),
     `Conv node ${geometry.nodeName}`,
   );
   using device = await context.openDevice();
-  using session = new Session(device.gpu, opened.graph);
-  using pass = await RelevancePass.open(session, {
+  const { network, options } = fitRelevance(context, device, opened.graph, whole, {
     layers: [{ layer, geometry }],
-    input: network.classifier.input,
-    logits: network.classifier.logits,
-    imageShape: network.imageShape,
-    logitCount: network.logits,
-    batch: network.batch,
     taus,
   });
+  using session = new Session(device.gpu, opened.graph);
+  using pass = await RelevancePass.open(session, options);
   const progress = new Progress(context.out, "images", items.length);
   for await (const batch of imageBatches(context, network, { root, items })) {
     context.signal.throwIfAborted();

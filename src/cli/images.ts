@@ -1,7 +1,7 @@
 /** Images for commands: where they are, how they are prepared, and whether they fit the network. */
 import { UnbraidError } from "../errors.ts";
 import { classifierOf, type Classifier } from "../graph/classifier.ts";
-import type { ShapedGraph } from "../graph/graph.ts";
+import type { Graph, ShapedGraph } from "../graph/graph.ts";
 import { listImages, type ImageItem, type ImageList } from "../images/folder.ts";
 import type * as Loader from "../images/loader.ts";
 import { resizedSize, type PreprocessSpec } from "../images/preprocess.ts";
@@ -92,12 +92,8 @@ async function imageShapeOf(
   return [3, size.height, size.width];
 }
 
-/** Images at a time, where nobody says: about as much memory for any size of image; the file's own where it is fixed. */
-function defaultBatch(classifier: Classifier, image: readonly number[]): number {
-  if (classifier.batch !== null) return classifier.batch;
-  const pixels = (image[1] ?? 1) * (image[2] ?? 1);
-  return 2 ** Math.max(0, Math.min(6, Math.round(Math.log2((8 * 224 * 224) / pixels))));
-}
+/** The most images at a time, where nobody says. */
+const MOST_IMAGES = 64;
 
 /**
  * The folder of --images.
@@ -142,6 +138,7 @@ export interface ImageNetwork {
   readonly spec: PreprocessSpec;
   /** [3, height, width] */
   readonly imageShape: readonly [number, number, number];
+  /** --batch, or the file's, or the most that is taken at a time: `fitBatch` makes it what fits. */
   readonly batch: number;
   /** Shapes for such a batch. */
   readonly shaped: ShapedGraph;
@@ -164,12 +161,18 @@ export async function imageNetwork(
   const classifier = classifierOf(graph);
   const spec = await preprocessOf(context, path);
   const imageShape = await imageShapeOf(spec, classifier, root, items[0]);
-  const usual = defaultBatch(classifier, imageShape);
-  const batch = context.batch(classifier.batch ?? Math.max(1, Math.min(usual, items.length)));
+  const batch = context.batch(classifier.batch ?? Math.max(1, Math.min(MOST_IMAGES, items.length)));
   const shaped = shapedFor(graph, classifier, batch, imageShape);
   const logits = needs === "images" ? 0 : logitCount(shaped, classifier.logits);
   return { classifier, spec, imageShape, batch, shaped, logits };
 }
+
+/** The same for another size of batch. */
+export const withBatch = (network: ImageNetwork, graph: Graph, batch: number): ImageNetwork => ({
+  ...network,
+  batch,
+  shaped: shapedFor(graph, network.classifier, batch, network.imageShape),
+});
 
 /** How images become the network's size: only squares are cut. */
 export const sizeRemedy = (height: number, width: number): string =>
@@ -195,12 +198,14 @@ export async function* imageBatches(
 ): AsyncGenerator<Loader.Batch, void, undefined> {
   const { batches } = await imageLoader();
   const [, height, width] = imageShape;
+  const pool = context.imagePool(source.items.length - (source.start ?? 0));
   const loaded = batches({
     root: source.root,
     items: source.items,
     ...(source.start === undefined ? {} : { start: source.start }),
     spec,
     batchSize: batch,
+    ...(pool === undefined ? {} : { pool }),
     signal: context.signal,
     skipBad: context.args.flag("skip-bad"),
     onSkip: (skipped) => {

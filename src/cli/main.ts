@@ -96,7 +96,8 @@ async function dispatch(argv: readonly string[], out: Output, signal: AbortSigna
     return 0;
   }
   checkPositionals(command, args);
-  return (await command.run(new Context(args, out, signal))) ?? 0;
+  using context = new Context(args, out, signal);
+  return (await command.run(context)) ?? 0;
 }
 
 function unknownCommand(name: string): UnbraidError {

@@ -17,7 +17,7 @@ export function pictureSource(root: string, spec: PreprocessSpec): PictureSource
     view: async (path) => {
       const there = views.get(path);
       if (there !== undefined) return there;
-      const view = resizeCropRgb(await (await imageLoader()).loadImage(root, { path, label: -1 }), spec);
+      const view = resizeCropRgb(await (await imageLoader()).loadImage(root, { path }), spec);
       if (views.size >= KEPT) views.delete(views.keys().next().value ?? "");
       views.set(path, view);
       return view;

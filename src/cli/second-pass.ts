@@ -1,12 +1,21 @@
 /** The second pass of `split`, over the images of the classes concerned: its folder, its device. */
 import type { SplitTarget } from "../channels/concepts.ts";
-import { conceptImages, openSecondPass, stageBatch, studyItems, type SecondPass } from "../channels/second-pass.ts";
+import {
+  conceptImages,
+  openSecondPass,
+  secondPassRequests,
+  stageBatch,
+  studyItems,
+  type SecondPass,
+  type SecondPassOptions,
+} from "../channels/second-pass.ts";
 import { UnbraidError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import type { Study } from "../relevance/study.ts";
 import type { Context } from "./context.ts";
-import { imageBatches, imageNetwork, imagesOption, type ImageNetwork } from "./images.ts";
-import { shapedFor, type OpenModel } from "./model.ts";
+import { fitBatch, plansOf } from "./fit-batch.ts";
+import { imageBatches, imageNetwork, imagesOption, withBatch, type ImageNetwork } from "./images.ts";
+import type { OpenModel } from "./model.ts";
 
 export interface OpenSecondPass extends SecondPass {
   readonly gpu: Gpu;
@@ -31,17 +40,22 @@ export async function openPass(
     );
   if (!studyImages)
     context.out.note("the images are not exactly those of the study: what is chosen is chosen on the ones given");
-  const whole = await imageNetwork(context, opened, root, items);
-  let network: ImageNetwork = whole;
+  const most = await imageNetwork(context, opened, root, items);
+  let network: ImageNetwork = most;
   const images = conceptImages(items, (some) => imageBatches(context, network, { root, items: some }));
-  const batch = whole.classifier.batch ?? stageBatch(whole.batch, images, targets, compat);
-  network = { ...whole, batch, shaped: shapedFor(opened.graph, whole.classifier, batch, whole.imageShape) };
+  const staged = most.classifier.batch ?? stageBatch(most.batch, images, targets, compat);
   const device = await context.openDevice();
   try {
-    const second = await openSecondPass({
-      ...{ gpu: device.gpu, graph: opened.graph, shaped: network.shaped, study, targets, images, studyImages },
-      ...{ input: whole.classifier.input, imageShape: whole.imageShape, batch },
+    const { gpu } = device;
+    const { graph } = opened;
+    const optionsOf = ({ classifier, shaped, imageShape, batch }: ImageNetwork): SecondPassOptions => ({
+      ...{ gpu, graph, shaped, study, targets, images, studyImages },
+      ...{ input: classifier.input, imageShape, batch },
     });
+    network = fitBatch(context, device, graph, withBatch(most, graph, staged), (n) => [
+      plansOf(gpu, graph, ...secondPassRequests(optionsOf(n))),
+    ]);
+    const second = await openSecondPass(optionsOf(network));
     return {
       ...second,
       gpu: device.gpu,

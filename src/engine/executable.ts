@@ -3,6 +3,7 @@ import { UnbraidError, must } from "../errors.ts";
 import { USAGE, type Gpu, type Pipeline } from "../gpu/gpu.ts";
 import { sizeOf } from "../graph/graph.ts";
 import type { DeviceTensor, KernelCall, Param } from "../kernels/operator.ts";
+import { usedConstants } from "./fit.ts";
 import type { Plan, PlannedSlot } from "./plan.ts";
 import { timeDispatches } from "./profile.ts";
 import type { WeightStore } from "./weights.ts";
@@ -68,7 +69,7 @@ export class Executable implements Disposable {
         this.#touchPipelines();
       });
       touched.catch(() => undefined); // awaited below
-      await this.#weights.fill(this.#constants());
+      await this.#weights.fill(new Set(usedConstants(this.plan).flatMap((slot) => slot.key ?? [])));
       await touched;
     } catch (e) {
       this.#weights.rollBack(new Set([...this.#weights.keys()].filter((k) => before.has(k) || !added.has(k))));
@@ -87,16 +88,6 @@ export class Executable implements Disposable {
     for (const d of byPipeline.values()) encode({ ...d, workgroups: [1, 1, 1] }, pass);
     pass.end();
     this.#gpu.device.queue.submit([encoder.finish()]);
-  }
-
-  /** Keys of the constants that dispatches read, or that are read back. */
-  #constants(): Set<string> {
-    const { calls, results, slots } = this.plan;
-    const ids = [
-      ...calls.flatMap((call) => call.reads.map((slot) => slot.id)),
-      ...[...results.values()].map((t) => t.slot.id),
-    ];
-    return new Set(ids.flatMap((id) => slots[id]?.key ?? []));
   }
 
   /** Before anything is allocated: what no buffer of this adapter can hold. @throws UnbraidError GPU_LIMIT */
@@ -154,7 +145,7 @@ export class Executable implements Disposable {
   }
 
   #bind(call: KernelCall, { pipeline, layout }: Pipeline, uniforms: GPUBuffer, offset: number): Dispatch {
-    const most = this.#gpu.device.limits.maxComputeWorkgroupsPerDimension;
+    const most = this.#gpu.mostWorkgroups;
     if (call.workgroups.some((n) => n > most)) {
       throw new UnbraidError(
         "device",

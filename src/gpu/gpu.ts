@@ -82,7 +82,7 @@ export class Gpu implements Disposable {
           "device",
           "DEVICE_LOST",
           `the GPU device was lost (${lost.reason}): ${lost.message}`,
-          "Run the command again; if it happens again, use a smaller --batch or another --adapter.",
+          "Run the command again; if it happens again, use a smaller --batch, less --memory or another --adapter.",
         ),
       );
     });
@@ -184,6 +184,11 @@ export class Gpu implements Disposable {
   /** Bytes of the largest tensor: what a buffer, and one binding of it, can hold. */
   get largestTensor(): number {
     return Math.min(this.device.limits.maxBufferSize, this.device.limits.maxStorageBufferBindingSize);
+  }
+
+  /** Of a dispatch, in each dimension. */
+  get mostWorkgroups(): number {
+    return this.device.limits.maxComputeWorkgroupsPerDimension;
   }
 
   release(buffer: GPUBuffer): void {
@@ -314,7 +319,7 @@ function errorFrom(error: GPUError, what = "GPU work"): UnbraidError {
       "device",
       "GPU_MEMORY",
       `${what}: the adapter is out of memory: ${error.message}`,
-      "Use a smaller --batch, or an adapter with more memory.",
+      "Use a smaller --batch or less --memory, or an adapter with more memory.",
     );
   }
   return gpuError(what, error.message);

@@ -1,13 +1,13 @@
 /** Images in list order, decoded and preprocessed ahead, in batches. Node only. */
-import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
 import { UnbraidError } from "../errors.ts";
-import { decodeImage } from "./decode.ts";
 import type { ImageItem } from "./folder.ts";
-import { isBadImage, unreadable } from "./image-errors.ts";
+import { isBadImage } from "./image-errors.ts";
+import type { ImagePool } from "./image-pool.ts";
 import { inOrder } from "./in-order.ts";
-import type { PreprocessSpec, RgbImage } from "./preprocess.ts";
-import { normalise, resizeCropRgb } from "./preprocess.ts";
+import { prepareImage, type PreparedImage } from "./prepare.ts";
+import type { PreprocessSpec } from "./preprocess.ts";
+
+export { loadImage } from "./prepare.ts";
 
 export interface LoaderOptions {
   /** The folder that the items' paths are relative to. */
@@ -17,8 +17,10 @@ export interface LoaderOptions {
   readonly batchSize: number;
   /** Index into `items` to begin at: the `next` of the last batch of an interrupted run. 0 unless given. */
   readonly start?: number;
-  /** Images decoded at once; 4 unless given. Each needs the memory of its decoded pixels. */
+  /** Images decoded at once; 4 unless given, or as many as `pool` has use for. Each needs the memory of its decoded pixels. */
   readonly concurrency?: number;
+  /** Threads that read, decode and preprocess; this one unless given. What comes out is the same. */
+  readonly pool?: ImagePool;
   /** Go on without images that cannot be read or decoded. */
   readonly skipBad?: boolean;
   /** Called for each image gone without, in list order: the complete record, also of those after the last batch. */
@@ -46,23 +48,7 @@ export interface Batch {
   readonly next: number;
 }
 
-/** An image's bytes as a decoded image: reading, decoding and naming what is wrong. */
-export async function loadImage(
-  root: string,
-  item: ImageItem,
-  options: { readonly signal?: AbortSignal; readonly maxPixels?: number } = {},
-): Promise<RgbImage> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(resolve(root, item.path), { signal: options.signal });
-  } catch (error) {
-    options.signal?.throwIfAborted();
-    throw unreadable(item.path, error);
-  }
-  return decodeImage(bytes, item.path, options.maxPixels === undefined ? {} : { maxPixels: options.maxPixels });
-}
-
-type Loaded = RgbImage | UnbraidError;
+type Loaded = PreparedImage | UnbraidError;
 
 /**
  * Yields all images of the list from `start` on, in list order, `batchSize` at a time; a skipped image's place in its
@@ -73,26 +59,27 @@ type Loaded = RgbImage | UnbraidError;
  *
  * @throws UnbraidError IMAGE_CORRUPT, IMAGE_FORMAT, IMAGE_TOO_LARGE, IMAGE_UNREADABLE of the first such image, unless
  *   `skipBad`; IMAGE_SIZE when images of a batch differ in size; IMAGES_ALL_BAD when every image of the list was skipped;
- *   the signal's reason when it is aborted
+ *   IMAGE_WORKER when a thread of `pool` has ended; the signal's reason when it is aborted
  */
 export async function* batches(options: LoaderOptions): AsyncGenerator<Batch, void, undefined> {
-  const { items, spec, batchSize, signal, start = 0, concurrency = 4 } = options;
+  const { root, items, spec, batchSize, signal, pool, maxPixels, start = 0 } = options;
+  const { concurrency = pool?.concurrency ?? 4 } = options;
   for (const [name, value] of Object.entries({ batchSize, concurrency })) {
     if (!Number.isSafeInteger(value) || value < 1)
       throw new RangeError(`${name} is ${value}, not a whole number above 0`);
   }
   const load = async (item: ImageItem): Promise<Loaded> => {
     try {
-      return resizeCropRgb(await loadImage(options.root, item, options), spec);
+      const task = { root, path: item.path, spec, ...(maxPixels === undefined ? {} : { maxPixels }) };
+      return await (pool === undefined ? prepareImage(task, signal) : pool.prepare(task));
     } catch (error) {
       // A bad image is a result like others, so that it is met in its turn and not when it happens to be decoded.
       if (isBadImage(error)) return error;
-      if (error instanceof UnbraidError) throw named(error, item);
       throw error;
     }
   };
 
-  let filling = new Filling(spec, batchSize);
+  let filling = new Filling(batchSize);
   let good = 0;
   let index = start;
   const ahead = Math.max(concurrency, batchSize);
@@ -109,7 +96,7 @@ export async function* batches(options: LoaderOptions): AsyncGenerator<Batch, vo
     filling.add(item, result);
     if (filling.items.length === batchSize) {
       yield filling.finish(index);
-      filling = new Filling(spec, batchSize);
+      filling = new Filling(batchSize);
     }
   }
   if (filling.items.length > 0) yield filling.finish(index);
@@ -123,26 +110,20 @@ export async function* batches(options: LoaderOptions): AsyncGenerator<Batch, vo
   }
 }
 
-/** Errors of the preprocessing do not know the file's name. */
-const named = (error: UnbraidError, item: ImageItem): UnbraidError =>
-  new UnbraidError(error.kind, error.code, `${item.path}: ${error.message}`, error.remedy, { cause: error });
-
 /** A batch being filled. */
 class Filling {
   readonly items: ImageItem[] = [];
   readonly skipped: SkippedImage[] = [];
-  readonly #spec: PreprocessSpec;
   readonly #batchSize: number;
   #tensor = new Float32Array(0);
   #width = 0;
   #height = 0;
 
-  constructor(spec: PreprocessSpec, batchSize: number) {
-    this.#spec = spec;
+  constructor(batchSize: number) {
     this.#batchSize = batchSize;
   }
 
-  add(item: ImageItem, image: RgbImage): void {
+  add(item: ImageItem, image: PreparedImage): void {
     const [first] = this.items;
     if (first === undefined) {
       this.#width = image.width;
@@ -157,7 +138,7 @@ class Filling {
         "Give --resize and --crop, so that all become the same size.",
       );
     }
-    this.#tensor.set(normalise(image, this.#spec), this.items.length * 3 * this.#width * this.#height);
+    this.#tensor.set(image.data, this.items.length * 3 * this.#width * this.#height);
     this.items.push(item);
   }
 

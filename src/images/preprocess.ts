@@ -119,7 +119,10 @@ export function preprocess(image: RgbImage, spec: PreprocessSpec): Float32Array 
  *
  * @returns float32 [3, image.height, image.width]
  */
-export function normalise(image: RgbImage, spec: Pick<PreprocessSpec, "mean" | "std" | "channels">): Float32Array {
+export function normalise(
+  image: RgbImage,
+  spec: Pick<PreprocessSpec, "mean" | "std" | "channels">,
+): Float32Array<ArrayBuffer> {
   const plane = image.width * image.height;
   const out = new Float32Array(3 * plane);
   for (let channel = 0; channel < 3; channel++) {

@@ -6,9 +6,10 @@
  */
 import { invariant, must } from "../errors.ts";
 import type { Executable } from "../engine/executable.ts";
-import { seedName, type Extension } from "../engine/plan.ts";
+import { seedName, type Extension, type PlanRequest } from "../engine/plan.ts";
 import type { Session } from "../engine/session.ts";
 import type { ConvLayer } from "../graph/conv-layers.ts";
+import type { Graph } from "../graph/graph.ts";
 import type { DeviceTensor } from "../kernels/operator.ts";
 import { importanceWords } from "./importance.ts";
 import { checkTaus, GroupResult, groupsOf, standIns, tapOf, type Group } from "./relevance.ts";
@@ -68,33 +69,8 @@ export class RelevancePass implements Disposable {
   }
 
   static async open(session: Session, options: PassOptions): Promise<RelevancePass> {
-    const { layers, input, logits, imageShape, batch, taus } = options;
-    checkTaus(taus);
-    invariant(layers.length > 0, "a layer to study");
-    const each = layers.map((studied, index) => ({ studied, index }));
-    const taps = layers.map((l) => tapOf(l).output);
-    const values = standIns(session.graph, taps, logits);
-    const groups = groupsOf(layers);
-    const results = groups.map((group) => new GroupResult(group, options));
-    const executable = await session.prepare({
-      inputs: new Map([[input, [batch, ...imageShape]]]),
-      outputs: [logits],
-      visible: [...layers.map((l) => l.layer.input), ...values.values()],
-      gradient: { of: logits, wrt: taps, read: false },
-      follow: {
-        value: (name, x) => {
-          for (const { studied, index } of each)
-            if (studied.layer.input === name)
-              sumTaps(x, studied, x.result(tapSumsName(index), sumsShape(batch, studied)));
-        },
-        gradient: (name, x) => {
-          for (const { studied, index } of each)
-            if (tapOf(studied).output === name)
-              for (const result of results) result.add(x, studied, index, must(values.get(name), name));
-        },
-      },
-    });
-    return new RelevancePass(session, options, executable, groups);
+    const { request, groups } = relevanceRequest(session.graph, options);
+    return new RelevancePass(session, options, await session.prepare(request), groups);
   }
 
   /** What this pass runs, and the GPU memory that its activations take (`liveBytes`, `bufferBytes`). */
@@ -175,6 +151,40 @@ export class RelevancePass implements Disposable {
   [Symbol.dispose](): void {
     this.#session.release(this.#executable);
   }
+}
+
+/** What a pass asks for of the network: its plan says how much memory such a batch takes. */
+export function relevanceRequest(
+  graph: Graph,
+  options: PassOptions,
+): { readonly request: PlanRequest; readonly groups: readonly Group[] } {
+  const { layers, input, logits, imageShape, batch, taus } = options;
+  checkTaus(taus);
+  invariant(layers.length > 0, "a layer to study");
+  const each = layers.map((studied, index) => ({ studied, index }));
+  const taps = layers.map((l) => tapOf(l).output);
+  const values = standIns(graph, taps, logits);
+  const groups = groupsOf(layers);
+  const results = groups.map((group) => new GroupResult(group, options));
+  const request: PlanRequest = {
+    inputs: new Map([[input, [batch, ...imageShape]]]),
+    outputs: [logits],
+    visible: [...layers.map((l) => l.layer.input), ...values.values()],
+    gradient: { of: logits, wrt: taps, read: false },
+    follow: {
+      value: (name, x) => {
+        for (const { studied, index } of each)
+          if (studied.layer.input === name)
+            sumTaps(x, studied, x.result(tapSumsName(index), sumsShape(batch, studied)));
+      },
+      gradient: (name, x) => {
+        for (const { studied, index } of each)
+          if (tapOf(studied).output === name)
+            for (const result of results) result.add(x, studied, index, must(values.get(name), name));
+      },
+    },
+  };
+  return { request, groups };
 }
 
 const sumsShape = (batch: number, { geometry }: StudiedLayer) => [batch, geometry.inChannels, tapsOf(geometry)];

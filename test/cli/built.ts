@@ -28,13 +28,19 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** `unbraid ARGV` in a process of its own. @param started is given the process, and all of stderr whenever it grows */
+/**
+ * `unbraid ARGV` in a process of its own.
+ * @param onStderr is given the process, and all of stderr whenever it grows
+ * @param env beside this process's own
+ */
 export function unbraidProcess(
   argv: readonly string[],
   onStderr: (child: ChildProcess, stderr: string) => void = () => undefined,
+  env: NodeJS.ProcessEnv = {},
 ): Promise<Ended> {
   const child = spawn(process.execPath, [join(root, "bin", "unbraid.mjs"), ...argv], {
     stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...env },
   });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (data: Buffer) => {

@@ -170,12 +170,12 @@ it.skipIf(testAdapters.length === 0)(
     await install();
     const bin = join(app, "node_modules", ".bin", "unbraid");
     const models = join("node_modules", "unbraid", "models");
-    const ran = await run(
-      bin,
-      ["classify", join(models, "demo.onnx"), join(models, "images", "val", "panda"), "--json"],
-      app,
-    );
+    const argv = ["classify", join(models, "demo.onnx"), join(models, "images", "val", "panda"), "--json"];
+    const ran = await run(bin, argv, app);
     expect(ran.code, ran.stderr).toBe(0);
+    // The thread's module is found where the package lies.
+    const threaded = await run(bin, [...argv, "--workers", "1"], app);
+    expect(threaded.stdout, threaded.stderr).toBe(ran.stdout);
     const rows = JSON.parse(ran.stdout) as { top: { label: string; probability: number }[] }[];
     expect(rows.length).toBe(6);
     expect(rows.filter(({ top }) => top[0]?.label === "panda").length).toBeGreaterThan(4);

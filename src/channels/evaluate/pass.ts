@@ -5,7 +5,7 @@
  */
 import { invariant, must } from "../../errors.ts";
 import type { Executable } from "../../engine/executable.ts";
-import { gradientName, seedName } from "../../engine/plan.ts";
+import { gradientName, seedName, type PlanRequest } from "../../engine/plan.ts";
 import { Session } from "../../engine/session.ts";
 import type { Gpu } from "../../gpu/gpu.ts";
 import { sizeOf, type Graph, type GraphNode, type HostTensor, type ShapedGraph } from "../../graph/graph.ts";
@@ -47,6 +47,31 @@ const MAPS = "responses of rows";
 const WEIGHTS = "rows";
 const TAP_SUMS = "tap sums";
 
+/** What a pass asks for of the network and of its end: their plans say how much memory such a batch takes. */
+export function evaluationRequests(options: EvaluationPassOptions) {
+  const { shaped, geometry: g, node, output, input, logits, batch } = options;
+  const cut = tailOf(shaped, output, logits);
+  const x = node.inputs[0] ?? "";
+  const shapeOf = (name: string): readonly number[] => must(shaped.values.get(name), name).shape;
+  const forward: PlanRequest = {
+    inputs: new Map([[input, shapeOf(input)]]),
+    outputs: [output, ...cut.others, ...(options.rows.length > 0 ? [MAPS] : [])],
+    visible: [x],
+    extend: (extension) => {
+      const sums = extension.result(TAP_SUMS, [batch, g.inChannels, tapsOf(g)]);
+      tapSums(extension, extension.value(x), sums, g, shapeOf(output));
+    },
+  };
+  const rest: PlanRequest = {
+    inputs: new Map([output, ...cut.others].map((name) => [name, shapeOf(name)])),
+    outputs: [logits],
+  };
+  return {
+    head: { graph: withRows(options), forward, backward: { ...forward, gradient: { of: logits, wrt: [output] } } },
+    tail: { ...cut, rest },
+  };
+}
+
 export class EvaluationPass implements Disposable {
   readonly #options: EvaluationPassOptions;
   readonly #head: Session;
@@ -75,30 +100,14 @@ export class EvaluationPass implements Disposable {
   }
 
   static async open(gpu: Gpu, options: EvaluationPassOptions): Promise<EvaluationPass> {
-    const { shaped, geometry: g, node, output, input, logits, batch } = options;
-    const cut = tailOf(shaped, output, logits);
-    const head = new Session(gpu, withRows(options));
-    const tail = new Session(gpu, cut.graph);
-    const x = node.inputs[0] ?? "";
-    const shapeOf = (name: string): readonly number[] => must(shaped.values.get(name), name).shape;
-    const outputs = [output, ...cut.others, ...(options.rows.length > 0 ? [MAPS] : [])];
-    const request = {
-      inputs: new Map([[input, shapeOf(input)]]),
-      outputs,
-      visible: [x],
-      extend: (extension: Parameters<NonNullable<Parameters<Session["prepare"]>[0]["extend"]>>[0]) => {
-        const sums = extension.result(TAP_SUMS, [batch, g.inChannels, tapsOf(g)]);
-        tapSums(extension, extension.value(x), sums, g, shapeOf(output));
-      },
-    };
+    const asked = evaluationRequests(options);
+    const head = new Session(gpu, asked.head.graph);
+    const tail = new Session(gpu, asked.tail.graph);
     try {
-      const forward = await head.prepare(request);
-      const backward = await head.prepare({ ...request, gradient: { of: logits, wrt: [output] } });
-      const rest = await tail.prepare({
-        inputs: new Map([output, ...cut.others].map((name) => [name, shapeOf(name)])),
-        outputs: [logits],
-      });
-      return new EvaluationPass(options, { head, tail }, cut, [forward, backward, rest]);
+      const forward = await head.prepare(asked.head.forward);
+      const backward = await head.prepare(asked.head.backward);
+      const rest = await tail.prepare(asked.tail.rest);
+      return new EvaluationPass(options, { head, tail }, asked.tail, [forward, backward, rest]);
     } catch (error) {
       head[Symbol.dispose]();
       tail[Symbol.dispose]();

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { compiledPath } from "../../compiled.ts";
 import { ChildEngine, type Command, type Job } from "./child.ts";
 import type { Engine, Peer, Task } from "./engine.ts";
 import { torchPeer } from "./torch.ts";
@@ -14,10 +14,7 @@ export interface PeerOptions {
 
 const require = createRequire(import.meta.url);
 
-/** The compiled file also where this one is run as TypeScript, by a test: Node 20 runs no TypeScript. */
-export const compiled = (path: string): string => path.replace(/([/\\])src([/\\]cli[/\\]bench[/\\])/, "$1dist$2");
-
-const MAIN = compiled(fileURLToPath(new URL("./child-main.js", import.meta.url)));
+const MAIN = compiledPath("./child-main.js", import.meta.url);
 
 async function open(name: string, task: Task, rest: Pick<Job, "provider" | "folder">): Promise<Engine> {
   const { path, batch, outputs, adapter } = task;

@@ -2,13 +2,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { compiledPath } from "../../compiled.ts";
 import { ChildEngine } from "./child.ts";
 import type { Sample, Task } from "./engine.ts";
-import { compiled } from "./peers.ts";
 
 /** The compiled child. */
-const MAIN = compiled(fileURLToPath(new URL("./start-main.js", import.meta.url)));
+const MAIN = compiledPath("./start-main.js", import.meta.url);
 
 /**
  * @param cold nothing cached: no shaders of Mesa's or NVIDIA's, no unpacked SwiftShader, no choices of ours

@@ -8,6 +8,7 @@ import { listFiles } from "../../images/folder.ts";
 import type { Batch } from "../../images/loader.ts";
 import type { Command } from "../command.ts";
 import type { Context } from "../context.ts";
+import { fitBatch } from "../fit-batch.ts";
 import { FOLDER_OPTIONS, imageBatches, imageNetwork, PREPROCESS_OPTIONS } from "../images.ts";
 import { labelNames } from "../labels.ts";
 import { openModel } from "../model.ts";
@@ -46,17 +47,18 @@ async function run(context: Context): Promise<undefined> {
   const [modelPath = "", ...paths] = args.positionals;
   const opened = openModel(context, modelPath);
   const items = await listFiles(paths);
-  const network = await imageNetwork(context, opened, "/", items);
-  const { classifier, batch, logits: count } = network;
+  const whole = await imageNetwork(context, opened, "/", items);
+  const { classifier, logits: count } = whole;
   const names = labelNames(opened.model, modelPath, args.text("labels") ?? args.text("classes"), count);
   const top = args.number("top", { integer: true, least: 1 }) ?? 5;
   using device = await context.openDevice();
+  const network = fitBatch(context, device, opened.graph, whole);
   using session = new Session(device.gpu, opened.graph);
   const probable = endsInSoftmax(opened.graph, classifier);
   const progress = new Progress(out, "images", items.length);
   const rows: Row[] = [];
   for await (const images of imageBatches(context, network, { root: "/", items })) {
-    const logits = await logitsOf(session, classifier, images, batch);
+    const logits = await logitsOf(session, classifier, images, network.batch);
     images.items.forEach((item, n) => {
       const values = logits.subarray(n * count, (n + 1) * count);
       const image = shownPath(paths, items, item);

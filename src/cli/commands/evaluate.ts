@@ -18,6 +18,7 @@ import { partsToEvaluate } from "../evaluate-concepts.ts";
 import { openSplit, recordToEvaluate, type OpenSplit } from "../evaluate-split.ts";
 import { describeChannel, describePooled, describeSimilarity } from "../evaluate-text.ts";
 import { imagenetHierarchy, readHierarchy } from "../hierarchies.ts";
+import { fitEvaluation } from "../fit-batch.ts";
 import {
   checkClassCount,
   FOLDER_OPTIONS,
@@ -210,6 +211,7 @@ interface Work {
   readonly root: string;
   readonly chosen: ChosenImages;
   readonly clusters: ReadonlyMap<number, ReadonlySet<string>>;
+  /** With the most images at a time that there are. */
   readonly network: ImageNetwork;
   readonly split: OpenSplit;
   /** [split channels][draws] */
@@ -218,7 +220,7 @@ interface Work {
 }
 
 async function observeImages(context: Context, opened: OpenModel, record: SplitRecord, w: Work): Promise<Observations> {
-  const { network, split, settings, chosen, root } = w;
+  const { split, settings, chosen, root } = w;
   const { ablations } = settings;
   const plan =
     ablations === undefined
@@ -228,17 +230,10 @@ async function observeImages(context: Context, opened: OpenModel, record: SplitR
           w.draws.map((of) => of.slice(0, ablations)),
         );
   using device = await context.openDevice();
-  using pass = await EvaluationPass.open(device.gpu, {
-    graph: opened.graph,
-    shaped: network.shaped,
-    node: split.layer.node,
-    geometry: split.geometry,
-    output: record.output,
-    input: network.classifier.input,
-    logits: network.classifier.logits,
-    batch: network.batch,
-    rows: plan.rows,
+  const { network, options } = fitEvaluation(context, device, opened.graph, w.network, {
+    ...{ node: split.layer.node, geometry: split.geometry, output: record.output, rows: plan.rows },
   });
+  using pass = await EvaluationPass.open(device.gpu, options);
   const progress = new Progress(context.out, "images", chosen.concepts.length + chosen.sample.length);
   const batches = (items: readonly ImageItem[]) => imageBatches(context, network, { root, items });
   const observed = await observe({

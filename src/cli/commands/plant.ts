@@ -52,14 +52,14 @@ async function run(context: Context): Promise<undefined> {
   const seeds = given.length === 0 ? [1, 2, 3] : [...new Set(given)];
   const opened = openModel(context, args.positional(0));
   const folder = await imagesOption(context);
-  const { network, layer, geometry, images } = await plantedLayer(context, opened, folder, { name });
+  using device = await context.openDevice();
+  const { network, layer, geometry, images } = await plantedLayer(context, device, opened, folder, { name });
   const { root, list } = folder;
   const there = countsOf(list).flatMap((n, t) => (n > 0 ? [t] : []));
   const kept = keptClasses(geometry, geometry.groups, there);
   if (kept.length < there.length)
     out.note(`plants are of ${kept.length} of ${there.length} classes: second moments of more take too much memory`);
 
-  using device = await context.openDevice();
   using session = new Session(device.gpu, opened.graph);
   const groups = Array.from({ length: geometry.groups }, (_, g) => g);
   const { imageShape, batch, classifier } = network;

@@ -11,6 +11,7 @@ import { readSidecar } from "../../images/sidecar.ts";
 import type { Study } from "../../relevance/study.ts";
 import { isComplete } from "../../relevance/study.ts";
 import { assembleReport } from "../../report/assemble.ts";
+import { scanRows } from "../../report/scan.ts";
 import type { ClassSimilarity, LayerMap, ReportData } from "../../report/data.ts";
 import { reportHtml } from "../../report/html.ts";
 import { layerEntry } from "../../report/layer-map.ts";
@@ -23,6 +24,7 @@ import { partsToEvaluate } from "../evaluate-concepts.ts";
 import { chooseImages } from "../evaluate-images.ts";
 import { openSplit, recordToEvaluate } from "../evaluate-split.ts";
 import { imagenetHierarchy, readHierarchy } from "../hierarchies.ts";
+import { fitEvaluation } from "../fit-batch.ts";
 import {
   checkClassCount,
   FOLDER_OPTIONS,
@@ -124,17 +126,20 @@ async function run(context: Context): Promise<undefined> {
   const chosen = chooseImages(list, { parts, clusters: evaluated.clusters }, root, { sample, seed: 1 });
   const wanted = new Set([...chosen.concepts, ...chosen.sample]);
   const items = list.items.filter((item) => wanted.has(item));
-  const network = await imageNetwork(context, opened, root, items);
-  checkClassCount(context, list, network.logits);
-  const split = openSplit(record, parts, network);
+  const whole = await imageNetwork(context, opened, root, items);
+  checkClassCount(context, list, whole.logits);
+  const split = openSplit(record, parts, whole);
   const manifest = readManifest(opened.path, opened.digest());
-  const pictures = pictureSource(root, network.spec);
+  const pictures = pictureSource(root, whole.spec);
   const visualised =
     documents.visualisation === undefined
       ? undefined
       : await readVisualisation(documents.visualisation, record, pictures.encode);
 
   using device = await context.openDevice();
+  const { network } = fitEvaluation(context, device, opened.graph, whole, {
+    ...{ node: split.layer.node, geometry: split.geometry, output: record.output, rows: scanRows(split.channels) },
+  });
   const progress = new Progress(out, "images", items.length);
   const data = await assembleReport({
     gpu: device.gpu,

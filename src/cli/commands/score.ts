@@ -49,13 +49,15 @@ async function run(context: Context): Promise<undefined> {
   const heldOut = await imagesOption(context);
   const evidence = await evidenceOf(context, file);
   checkClasses(file, heldOut.list, heldOut.root);
-  const { network, layer, geometry, images } = await plantedLayer(context, opened, evidence, { node: file.node });
+  using device = await context.openDevice();
+  const { network, layer, geometry, images } = await plantedLayer(context, device, opened, evidence, {
+    node: file.node,
+  });
   if (showPreprocess(network.spec) !== file.preprocess)
     out.warn(`the plants were made with other preprocessing: ${file.preprocess}`);
   if (digestOf(heldOut.list) === digestOf(evidence.list))
     out.warn("the held-out images are named as the evidence's: what rules have learned from marks them too well");
 
-  using device = await context.openDevice();
   const stages = new Map<string, Progress>();
   const found = await scorePlants({
     ...{ gpu: device.gpu, graph: opened.graph, layer, geometry, positions: positionsOf(layer) },

@@ -19,6 +19,7 @@ import { accumulatorBytes, imagesOf, isComplete, type Study } from "../../releva
 import { usageError } from "../arguments.ts";
 import type { Command } from "../command.ts";
 import type { Context } from "../context.ts";
+import { fitRelevance } from "../fit-batch.ts";
 import {
   checkClassCount,
   FOLDER_OPTIONS,
@@ -85,10 +86,10 @@ async function run(context: Context): Promise<undefined> {
   context.checkWritable(path);
   const opened = openModel(context, args.positional(0));
   const { root, list } = await imagesOption(context);
-  const network = await imageNetwork(context, opened, root, list.items);
-  checkClassCount(context, list, network.logits);
-  const { layers, name } = chooseLayers(out, network.shaped, network.classifier.logits, layerText);
-  const common = await commonMeta(context, opened, network, root, list);
+  const whole = await imageNetwork(context, opened, root, list.items);
+  checkClassCount(context, list, whole.logits);
+  const { layers, name } = chooseLayers(out, whole.shaped, whole.classifier.logits, layerText);
+  const common = await commonMeta(context, opened, whole, root, list);
   const empty = createSet(common, layers.map(studyLayer));
   const expected = empty.studies.reduce((bytes, { meta }) => bytes + expectedBytes(meta), 0);
   if (expected > MUCH) out.note(`the study will take up to ${showBytes(expected)} of memory and disk`);
@@ -99,19 +100,16 @@ async function run(context: Context): Promise<undefined> {
   };
 
   let done = { seconds: 0, images: 0 };
-  let gpuBytes = 0;
+  let [gpuBytes, batch] = [0, 0];
   if (start < part.end) {
     using device = await context.openDevice();
-    using session = new Session(device.gpu, opened.graph);
-    using pass = await RelevancePass.open(session, {
+    const { network, options } = fitRelevance(context, device, opened.graph, whole, {
       layers: layers.map((layer) => ({ layer, geometry: studyLayer(layer) })),
-      input: network.classifier.input,
-      logits: network.classifier.logits,
-      imageShape: network.imageShape,
-      logitCount: network.logits,
-      batch: network.batch,
       taus: firstOf(result).meta.taus,
     });
+    batch = network.batch;
+    using session = new Session(device.gpu, opened.graph);
+    using pass = await RelevancePass.open(session, options);
     const progress = new Progress(out, "images", part.end - start);
     const skipped: SkippedImage[] = [];
     const items = list.items.slice(0, part.end);
@@ -136,7 +134,7 @@ async function run(context: Context): Promise<undefined> {
     gpuBytes = device.gpu.peakBytes;
     save(result);
   }
-  await summarise(context, result, name, { ...done, gpuBytes, path });
+  await summarise(context, result, name, { ...done, gpuBytes, batch, path });
   return undefined;
 }
 
@@ -244,6 +242,8 @@ interface Done {
   readonly seconds: number;
   readonly images: number;
   readonly gpuBytes: number;
+  /** Images at a time; 0 where none was left to do. */
+  readonly batch: number;
   readonly path: string;
 }
 
@@ -251,7 +251,7 @@ async function summarise(
   { out }: Context,
   result: StudySet,
   name: string,
-  { seconds, images, gpuBytes, path }: Done,
+  { seconds, images, gpuBytes, batch, path }: Done,
 ): Promise<void> {
   const first = firstOf(result);
   const { meta } = first;
@@ -272,6 +272,7 @@ async function summarise(
     folds: meta.folds,
     layers: result.studies.map(layerSummary),
     gpu_bytes: gpuBytes,
+    batch,
   };
   const skipped = first.skipped.length === 0 ? "" : `, ${first.skipped.length} skipped`;
   const part = json.complete ? "" : ` (of ${meta.images.length}: a part)`;

@@ -6,6 +6,7 @@ import { Session } from "../../engine/session.ts";
 import { UnbraidError } from "../../errors.ts";
 import { CHECK_FAILED, type Command } from "../command.ts";
 import type { Context } from "../context.ts";
+import { fitBatch, inputsOf, plansOf } from "../fit-batch.ts";
 import {
   checkClassCount,
   FOLDER_OPTIONS,
@@ -42,15 +43,21 @@ async function run(context: Context): Promise<number> {
   const after = openModel(context, args.positional(1));
   const records = recordsSince(before, after);
   const { root, list } = await imagesOption(context);
-  const network = await imageNetwork(context, before, root, list.items);
-  checkClassCount(context, list, network.logits);
-  const { classifier } = network;
+  const whole = await imageNetwork(context, before, root, list.items);
+  checkClassCount(context, list, whole.logits);
+  const { classifier } = whole;
+  using device = await context.openDevice();
+  // Both networks are open at once; the bounds' own memory comes on top, a few layers' outputs.
+  const network = fitBatch(context, device, before.graph, whole, (n) =>
+    [before, after].map(({ graph }) =>
+      plansOf(device.gpu, graph, { inputs: inputsOf(n), outputs: [classifier.logits], plainSums: true }),
+    ),
+  );
   const shaped = shapedFor(after.graph, classifier, network.batch, network.imageShape);
   const layers = splitLayers({ model: before.model, shaped: network.shaped }, shaped, records);
   const opinion = args.flag("no-onnxruntime")
     ? undefined
     : await onnxruntimeOpinion(context, [before, after], classifier);
-  using device = await context.openDevice();
   using first = new Session(device.gpu, before.graph);
   using second = new Session(device.gpu, after.graph);
   const progress = new Progress(out, "images", list.items.length);
