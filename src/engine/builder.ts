@@ -26,6 +26,9 @@ export class PlanBuilder {
   readonly calls: KernelCall[] = [];
   readonly slots: SlotState[] = [];
   readonly winograd: boolean;
+  /** Slots that may stand in float16; none but in half precision. */
+  readonly halves = new Set<number>();
+  readonly #exact: ((name: string) => boolean) | undefined;
   readonly #tensors = new Map<string, Stored>();
   readonly #constants = new Map<string, DeviceTensor>();
   /** Host-written buffers by name: the graph's inputs, gradient seeds, labels. */
@@ -34,12 +37,20 @@ export class PlanBuilder {
   /** What the forward pass of a node noted for its gradient. */
   readonly notes = new Map<GraphNode, Slot>();
 
-  constructor(graph: ShapedGraph, adapter: Capabilities, winograd: boolean) {
+  /**
+   * @param options.exact for half precision: whether a value keeps float32 all the same
+   */
+  constructor(
+    graph: ShapedGraph,
+    adapter: Capabilities,
+    options: { readonly winograd: boolean; readonly exact?: ((name: string) => boolean) | undefined },
+  ) {
     this.graph = graph;
     this.subgroups = adapter.subgroups;
     this.workgroupBytes = adapter.workgroupBytes;
     this.tiles = adapter.tiles;
-    this.winograd = winograd;
+    this.winograd = options.winograd;
+    this.#exact = options.exact;
   }
 
   slot(elements: number, kind: SlotKind = "temporary", source?: { key: string; make: () => HostTensor }): Slot {
@@ -69,7 +80,12 @@ export class PlanBuilder {
 
   /** The same in fours. */
   valueFours(name: string): FoursTensor {
-    return this.#stored(name).fours(this, name);
+    return this.#rounded(name, this.#stored(name).fours(this, name));
+  }
+
+  #rounded(name: string, tensor: FoursTensor): FoursTensor {
+    if (this.#exact?.(name) === false) this.halves.add(tensor.slot.id);
+    return tensor;
   }
 
   /** Whether a value stands in fours by now. */
@@ -82,7 +98,7 @@ export class PlanBuilder {
     invariant(!this.#tensors.has(name), `${name} already has memory`);
     const stored = Stored.reserveFours(this, must(this.graph.values.get(name), name).shape);
     this.#tensors.set(name, stored);
-    return stored.fours(this, name);
+    return this.#rounded(name, stored.fours(this, name));
   }
 
   #stored(name: string): Stored {
@@ -114,14 +130,16 @@ export class PlanBuilder {
   /**
    * A constant of the session's weight store. The key must say all that the data depends on: it holds for every plan of
    * the session, whatever its shapes. `tensorKey` stands for a tensor of the graph.
+   * @param weights as in Lowering
    */
-  constant(key: string, make: () => HostTensor, shape?: readonly number[]): DeviceTensor {
+  constant(key: string, make: () => HostTensor, shape?: readonly number[], weights = false): DeviceTensor {
     let tensor = this.#constants.get(key);
     if (tensor === undefined) {
       const made = shape === undefined ? make() : undefined;
       const known = shape ?? must(made, key).shape;
       tensor = { slot: this.slot(sizeOf(known), "constant", { key, make: made ? () => made : make }), shape: known };
       this.#constants.set(key, tensor);
+      if (weights && this.#exact !== undefined) this.halves.add(tensor.slot.id);
     }
     return tensor;
   }

@@ -10,6 +10,7 @@ import type { FoursTensor } from "../kernels/fours.ts";
 import type { Capabilities, DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
 import { inferRule } from "../kernels/table.ts";
 import { PlanBuilder, type SlotKind } from "./builder.ts";
+import { storeHalves, type Precision } from "./halves.ts";
 import { activeNodes, lowerForward, lowerGradient } from "./lower.ts";
 import type { Stored } from "./stored.ts";
 import { assignBuffers, largestLiveSet, type Lifetime } from "./memory.ts";
@@ -59,6 +60,11 @@ export interface PlanRequest {
   readonly beside?: Beside;
   /** No Winograd: every convolution then adds products up in the plain order, as the error bound of a split supposes. */
   readonly plainSums?: boolean;
+  /**
+   * How weights, and values that are not to be seen, are stored: "f32" unless told. Needs the adapter's shader-f16 for "f16",
+   * and rounds by 2^-11 where it stores; sums, gradients, and all that `outputs`, `visible` and `gradient.of` name are float32.
+   */
+  readonly precision?: Precision;
   /** Adds dispatches after the network's: all that they read keeps its memory to the end. */
   readonly extend?: (extension: Extension) => void;
   /**
@@ -79,6 +85,8 @@ export interface PlannedSlot {
   readonly bytes: number;
   /** Index into Plan.bufferBytes; -1 for constants, which live in the session's weight store, and for slots never used. */
   readonly buffer: number;
+  /** Whether its elements are float16. */
+  readonly halves?: boolean;
   readonly key?: string;
   readonly make?: () => HostTensor;
 }
@@ -129,8 +137,8 @@ function withConstantPaths(
 /**
  * @param adapter what kernels can count on; an open Gpu says it
  * @throws UnbraidError VALUE_UNKNOWN where a name is not a value of the graph (the nearest ones are suggested),
- * GRADIENT_TYPE where a gradient of or with regard to integers or booleans is asked for, and whatever inference and
- * lowering throw
+ * GRADIENT_TYPE where a gradient of or with regard to integers or booleans is asked for, PRECISION_PROOF for plain sums in
+ * half precision, and whatever inference and lowering throw
  */
 export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabilities = PLAIN): Plan {
   const wrt = request.gradient?.wrt ?? [];
@@ -147,7 +155,11 @@ export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabiliti
   const paths = withConstantPaths(shaped, whole, wrt);
   const kept = new Set([...named, ...paths.onPath]);
   const folded = mergeSwish(foldBatchNorm(paths.graph, kept), kept);
-  const builder = new PlanBuilder(folded, adapter, request.plainSums !== true);
+  const half = checkedPrecision(request) === "f16";
+  const builder = new PlanBuilder(folded, adapter, {
+    winograd: request.plainSums !== true,
+    exact: half ? (name) => visible.has(name) : undefined,
+  });
   const active = request.gradient === undefined ? [] : activeNodes(folded, request.gradient.of, wrt);
   const gradients = new Map<string, Stored>();
   const extension = extensionOf(builder, visible, gradients);
@@ -170,6 +182,16 @@ export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabiliti
   }
   request.extend?.(extension);
   return finish(builder);
+}
+
+function checkedPrecision({ precision = "f32", plainSums }: PlanRequest): Precision {
+  if (precision === "f32" || plainSums !== true) return precision;
+  throw new UnbraidError(
+    "usage",
+    "PRECISION_PROOF",
+    "the bounds that a proof rests on are those of float32; this network runs in half precision",
+    "Open it with precision f32, which is the default.",
+  );
 }
 
 function extensionOf(
@@ -234,6 +256,8 @@ function unknownValue(name: string, known: readonly string[]): UnbraidError {
 
 /** Lifetimes from the order of the dispatches, then memory. */
 function finish(builder: PlanBuilder): Plan {
+  const { calls, halves } = storeHalves(builder.calls, builder.halves);
+  const bytesOf = ({ id, bytes }: Slot): number => (halves.has(id) ? bytes / 2 : bytes);
   const first = new Map<number, number>();
   const last = new Map<number, number>();
   builder.calls.forEach((call, i) => {
@@ -251,17 +275,18 @@ function finish(builder: PlanBuilder): Plan {
     const to = kind === "result" ? builder.calls.length : (last.get(slot.id) ?? from);
     if (kind === "constant" || from === undefined || to === undefined) return;
     placed.push(slot.id);
-    lifetimes.push({ bytes: slot.bytes, first: from, last: to });
+    lifetimes.push({ bytes: bytesOf(slot), first: from, last: to });
   });
   const { bufferOf, bufferBytes } = assignBuffers(lifetimes);
   const bufferById = new Map(placed.map((id, i) => [id, bufferOf[i] ?? -1]));
   return {
-    calls: builder.calls,
+    calls,
     slots: builder.slots.map(({ slot, kind, key, make }) => ({
       kind,
-      bytes: slot.bytes,
+      bytes: bytesOf(slot),
       buffer: bufferById.get(slot.id) ?? -1,
-      ...(key === undefined ? {} : { key }),
+      ...(halves.has(slot.id) ? { halves: true } : {}),
+      ...(key === undefined ? {} : { key: halves.has(slot.id) ? `${key}, in halves` : key }),
       ...(make === undefined ? {} : { make }),
     })),
     bufferBytes,

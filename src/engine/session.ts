@@ -3,6 +3,7 @@ import { UnbraidError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { sizeOf, type Graph, type HostTensor } from "../graph/graph.ts";
 import { Executable } from "./executable.ts";
+import type { Precision } from "./halves.ts";
 import { gradientName, makePlan, seedName, type PlanRequest } from "./plan.ts";
 import { tunerOf } from "./tuners.ts";
 import { WeightStore } from "./weights.ts";
@@ -13,6 +14,8 @@ const KEPT_PLANS = 4;
 export class Session implements Disposable {
   readonly gpu: Gpu;
   readonly graph: Graph;
+  /** Of all plans that do not ask for another. */
+  readonly precision: Precision;
   readonly #weights: WeightStore;
   readonly #open = new Set<Executable>();
   /** The plans of `run` and `gradient` used last, the latest at the end. */
@@ -22,16 +25,27 @@ export class Session implements Disposable {
   #waiting = 0;
   #closed = false;
 
-  /** Borrows `gpu`: disposing the session frees the network's memory and leaves the device open. */
-  constructor(gpu: Gpu, graph: Graph) {
+  /**
+   * Borrows `gpu`: disposing the session frees the network's memory and leaves the device open.
+   * @param options.precision how weights and values between kernels are stored: "f32" unless told (PlanRequest.precision)
+   * @throws UnbraidError PRECISION_MISSING where "f16" is asked for and the device has no shader-f16
+   */
+  constructor(gpu: Gpu, graph: Graph, { precision = "f32" }: { readonly precision?: Precision } = {}) {
+    checkPrecision(gpu, precision);
     this.gpu = gpu;
     this.graph = graph;
+    this.precision = precision;
     this.#weights = new WeightStore(gpu);
   }
 
-  /** Compiles a plan. It stays valid until it is disposed or the session is. */
-  async prepare(request: PlanRequest): Promise<Executable> {
+  /**
+   * Compiles a plan. It stays valid until it is disposed or the session is.
+   * @throws UnbraidError what planning, compiling and allocating throw; PRECISION_MISSING as the constructor
+   */
+  async prepare(asked: PlanRequest): Promise<Executable> {
     this.#check();
+    const request = { precision: this.precision, ...asked };
+    checkPrecision(this.gpu, request.precision);
     const { subgroups, workgroupBytes } = this.gpu;
     const tiles = await tunerOf(this.gpu)?.tune(this.graph, request);
     this.#check();
@@ -140,6 +154,16 @@ export class Session implements Disposable {
     this.#cache.clear();
     this.#weights[Symbol.dispose]();
   }
+}
+
+function checkPrecision(gpu: Gpu, precision: Precision): void {
+  if (precision === "f32" || gpu.device.features.has("shader-f16")) return;
+  throw new UnbraidError(
+    "adapter",
+    "PRECISION_MISSING",
+    `${gpu.info.description || "the adapter"} has no half precision (shader-f16)`,
+    "Use precision f32, or an adapter that has it: `unbraid doctor --json` lists their features.",
+  );
 }
 
 function floats(inputs: ReadonlyMap<string, HostTensor>): Map<string, Float32Array> {

@@ -2,6 +2,7 @@
 import { must } from "../errors.ts";
 import { USAGE, type Gpu } from "../gpu/gpu.ts";
 import { elementsOf, sizeOf, type HostTensor } from "../graph/graph.ts";
+import { toHalves } from "./to-halves.ts";
 
 /** Elements that are read and uploaded at a time, of tensors that can be had in parts: 16 MB. */
 const PART = 2 ** 22;
@@ -10,6 +11,7 @@ const QUEUED = 64 * 2 ** 20;
 
 interface Entry {
   readonly buffer: GPUBuffer;
+  readonly halves: boolean;
   make: (() => HostTensor) | undefined;
   /** From when the upload has begun. */
   filled?: Promise<void>;
@@ -24,12 +26,15 @@ export class WeightStore implements Disposable {
     this.#gpu = gpu;
   }
 
-  /** The buffer under `key`, of `bytes`: made at the first call; what `make` gives is uploaded by `fill`. */
-  get(key: string, bytes: number, make: (() => HostTensor) | undefined): GPUBuffer {
+  /** The buffer under `key`, of `bytes`: made at the first call; what `make` gives is uploaded by `fill`, as float16 if `halves`. */
+  get(
+    key: string,
+    { bytes, make, halves = false }: { bytes: number; make?: (() => HostTensor) | undefined; halves?: boolean },
+  ): GPUBuffer {
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       const usage = USAGE.storage | USAGE.copyDst | USAGE.copySrc;
-      entry = { buffer: this.#gpu.buffer(bytes, usage, `constant ${key}`), make };
+      entry = { buffer: this.#gpu.buffer(bytes, usage, `constant ${key}`), make, halves };
       this.#entries.set(key, entry);
     }
     return entry.buffer;
@@ -58,8 +63,10 @@ export class WeightStore implements Disposable {
       if (this.#entries.get(key) !== entry) return; // the session was closed meanwhile
       const count = Math.min(step, size - start);
       const data = tensor.part === undefined ? elementsOf(tensor) : tensor.part(start, count);
-      const values = data instanceof Float32Array ? data : Float32Array.from(data);
-      this.#gpu.device.queue.writeBuffer(entry.buffer, 4 * start, values.buffer, values.byteOffset, values.byteLength);
+      const floats = data instanceof Float32Array ? data : Float32Array.from(data);
+      const values = entry.halves ? toHalves(floats) : floats;
+      const at = values.BYTES_PER_ELEMENT * start;
+      this.#gpu.device.queue.writeBuffer(entry.buffer, at, values.buffer, values.byteOffset, values.byteLength);
       this.#queued += values.byteLength;
       if (this.#queued < QUEUED) continue;
       this.#queued = 0;
