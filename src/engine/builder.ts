@@ -26,9 +26,8 @@ export class PlanBuilder {
   readonly calls: KernelCall[] = [];
   readonly slots: SlotState[] = [];
   readonly winograd: boolean;
-  /** Slots that may stand in float16; none but in half precision. */
-  readonly halves = new Set<number>();
-  readonly #exact: ((name: string) => boolean) | undefined;
+  /** Slots that might stand in float16: values of the graph in fours, and weights. */
+  readonly #roundable = new Set<number>();
   readonly #tensors = new Map<string, Stored>();
   readonly #constants = new Map<string, DeviceTensor>();
   /** Host-written buffers by name: the graph's inputs, gradient seeds, labels. */
@@ -37,20 +36,12 @@ export class PlanBuilder {
   /** What the forward pass of a node noted for its gradient. */
   readonly notes = new Map<GraphNode, Slot>();
 
-  /**
-   * @param options.exact for half precision: whether a value keeps float32 all the same
-   */
-  constructor(
-    graph: ShapedGraph,
-    adapter: Capabilities,
-    options: { readonly winograd: boolean; readonly exact?: ((name: string) => boolean) | undefined },
-  ) {
+  constructor(graph: ShapedGraph, adapter: Capabilities, winograd: boolean) {
     this.graph = graph;
     this.subgroups = adapter.subgroups;
     this.workgroupBytes = adapter.workgroupBytes;
     this.tiles = adapter.tiles;
-    this.winograd = options.winograd;
-    this.#exact = options.exact;
+    this.winograd = winograd;
   }
 
   slot(elements: number, kind: SlotKind = "temporary", source?: { key: string; make: () => HostTensor }): Slot {
@@ -80,12 +71,29 @@ export class PlanBuilder {
 
   /** The same in fours. */
   valueFours(name: string): FoursTensor {
-    return this.#rounded(name, this.#stored(name).fours(this, name));
+    return this.#roundableFours(name);
   }
 
-  #rounded(name: string, tensor: FoursTensor): FoursTensor {
-    if (this.#exact?.(name) === false) this.halves.add(tensor.slot.id);
+  #roundableFours(name: string): FoursTensor {
+    const tensor = this.#stored(name).fours(this, name);
+    this.#roundable.add(tensor.slot.id);
     return tensor;
+  }
+
+  /**
+   * Slots that half precision may keep in float16: not those of `exact` values, of what the host writes as float32 or reads.
+   */
+  roundable(exact: Iterable<string>): ReadonlySet<number> {
+    const kept = new Set([...this.results.values()].map(({ slot }) => slot.id));
+    for (const name of exact) {
+      const stored = this.#tensors.get(name);
+      if (stored?.standsInFours === true) kept.add(stored.fours(this, name).slot.id);
+    }
+    const may = (id: number): boolean => {
+      const kind = this.slots[id]?.kind;
+      return !kept.has(id) && (kind === "temporary" || kind === "constant");
+    };
+    return new Set([...this.#roundable].filter(may));
   }
 
   /** Whether a value stands in fours by now. */
@@ -98,7 +106,7 @@ export class PlanBuilder {
     invariant(!this.#tensors.has(name), `${name} already has memory`);
     const stored = Stored.reserveFours(this, must(this.graph.values.get(name), name).shape);
     this.#tensors.set(name, stored);
-    return this.#rounded(name, stored.fours(this, name));
+    return this.#roundableFours(name);
   }
 
   #stored(name: string): Stored {
@@ -139,7 +147,7 @@ export class PlanBuilder {
       const known = shape ?? must(made, key).shape;
       tensor = { slot: this.slot(sizeOf(known), "constant", { key, make: made ? () => made : make }), shape: known };
       this.#constants.set(key, tensor);
-      if (weights && this.#exact !== undefined) this.halves.add(tensor.slot.id);
+      if (weights) this.#roundable.add(tensor.slot.id);
     }
     return tensor;
   }

@@ -141,6 +141,7 @@ function withConstantPaths(
  * half precision, and whatever inference and lowering throw
  */
 export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabilities = PLAIN): Plan {
+  const half = checkedPrecision(request) === "f16";
   const wrt = request.gradient?.wrt ?? [];
   const visible = new Set([...request.outputs, ...(request.visible ?? [])]);
   if (request.gradient) visible.add(request.gradient.of);
@@ -155,11 +156,7 @@ export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabiliti
   const paths = withConstantPaths(shaped, whole, wrt);
   const kept = new Set([...named, ...paths.onPath]);
   const folded = mergeSwish(foldBatchNorm(paths.graph, kept), kept);
-  const half = checkedPrecision(request) === "f16";
-  const builder = new PlanBuilder(folded, adapter, {
-    winograd: request.plainSums !== true,
-    exact: half ? (name) => visible.has(name) : undefined,
-  });
+  const builder = new PlanBuilder(folded, adapter, request.plainSums !== true);
   const active = request.gradient === undefined ? [] : activeNodes(folded, request.gradient.of, wrt);
   const gradients = new Map<string, Stored>();
   const extension = extensionOf(builder, visible, gradients);
@@ -181,7 +178,7 @@ export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabiliti
     }
   }
   request.extend?.(extension);
-  return finish(builder);
+  return finish(builder, half ? builder.roundable(visible) : new Set());
 }
 
 function checkedPrecision({ precision = "f32", plainSums }: PlanRequest): Precision {
@@ -254,9 +251,9 @@ function unknownValue(name: string, known: readonly string[]): UnbraidError {
   );
 }
 
-/** Lifetimes from the order of the dispatches, then memory. */
-function finish(builder: PlanBuilder): Plan {
-  const { calls, halves } = storeHalves(builder.calls, builder.halves);
+/** Lifetimes from the order of the dispatches, then memory. @param roundable slots that may stand in float16 */
+function finish(builder: PlanBuilder, roundable: ReadonlySet<number>): Plan {
+  const { calls, halves } = storeHalves(builder.calls, roundable);
   const bytesOf = ({ id, bytes }: Slot): number => (halves.has(id) ? bytes / 2 : bytes);
   const first = new Map<number, number>();
   const last = new Map<number, number>();
