@@ -30,6 +30,7 @@ import {
   type ImageNetwork,
 } from "../images.ts";
 import { openModel, type OpenModel } from "../model.ts";
+import { PRECISION_OPTION, precisionOf } from "../precision.ts";
 import { Progress, showSeconds } from "../progress.ts";
 import { DEFAULT_TAU, layerSummary, readStudy, showLayers } from "../studies.ts";
 import { chooseLayers } from "../study-layers.ts";
@@ -69,6 +70,7 @@ export const study: Command = {
     resume: { type: "boolean", help: "go on with an unfinished study in --out" },
     "skip-bad": FOLDER_OPTIONS["skip-bad"],
     ...PREPROCESS_OPTIONS,
+    ...PRECISION_OPTION,
   },
   details: "Ctrl-C leaves a study that --resume continues to the very same result; it is also saved once a minute.",
   example: "unbraid study resnet50.onnx --preset imagenet --images train --layer layer4.2.conv3 --out layer4.study",
@@ -102,7 +104,7 @@ async function run(context: Context): Promise<undefined> {
   let gpuBytes = 0;
   if (start < part.end) {
     using device = await context.openDevice();
-    using session = new Session(device.gpu, opened.graph);
+    using session = new Session(device.gpu, opened.graph, { precision: precisionOf(args) });
     using pass = await RelevancePass.open(session, {
       layers: layers.map((layer) => ({ layer, geometry: studyLayer(layer) })),
       input: network.classifier.input,
@@ -169,8 +171,12 @@ async function commonMeta(
     preprocess: showPreprocess(spec),
     taus: taus.length === 0 ? [DEFAULT_TAU] : [...new Set(taus)].sort((a, b) => a - b),
     folds: context.args.number("folds", { integer: true, least: 1, most: MAX_FOLDS }) ?? DEFAULT_FOLDS,
-    // With the files' sizes, so that a study is not continued on other images of the same names.
-    settings: { files: await imageListDigest(list.items, root) },
+    settings: {
+      // With the files' sizes, so that a study is not continued on other images of the same names.
+      files: await imageListDigest(list.items, root),
+      // Absent for float32, as in studies of earlier versions.
+      ...(precisionOf(context.args) === "f32" ? {} : { precision: precisionOf(context.args) }),
+    },
   };
 }
 
