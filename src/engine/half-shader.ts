@@ -25,7 +25,9 @@ function rewritten(code: string, name: string): string | undefined {
     return text;
   };
   const changed = code
-    .replace(new RegExp(`${element(name)}(?!\\s*(\\.\\w+\\s*)?[-+*/]?=(?!=))`, "g"), (load) => took(`vec4f(${load})`))
+    .replace(new RegExp(`${element(name)}(?!\\s*(\\.\\w+\\s*|\\[[^\\]]*\\]\\s*)?[-+*/]?=(?!=))`, "g"), (load) =>
+      took(`vec4f(${load})`),
+    )
     .replace(new RegExp(`(${element(name)}\\s*=(?!=))([^;]*);`, "g"), (_, to: string, value: string) =>
       took(`${to} vec4<f16>(${value});`),
     )
