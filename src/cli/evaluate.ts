@@ -1,6 +1,6 @@
 /** One run of any network, not only of a classifier. */
-import type { Precision } from "../engine/halves.ts";
 import { makePlan } from "../engine/plan.ts";
+import type { Precision } from "../engine/precision.ts";
 import { Session } from "../engine/session.ts";
 import { UnbraidError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -32,7 +32,7 @@ export async function evaluate(
     if (value !== undefined) known.set(name, value);
   }
   const wanted = outputs.filter((name) => !known.has(name));
-  using session = new Session(gpu, bound, { ...(precision && { precision }) });
+  using session = new Session(gpu, bound, { precision });
   const computed = wanted.length === 0 ? new Map<string, HostTensor>() : await session.run(fed, wanted);
   return new Map(
     outputs.map((name) => {

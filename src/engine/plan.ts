@@ -10,8 +10,8 @@ import type { FoursTensor } from "../kernels/fours.ts";
 import type { Capabilities, DeviceTensor, KernelCall, Slot } from "../kernels/operator.ts";
 import { inferRule } from "../kernels/table.ts";
 import { PlanBuilder, type SlotKind } from "./builder.ts";
-import { storeHalves, type Precision } from "./halves.ts";
 import { activeNodes, lowerForward, lowerGradient } from "./lower.ts";
+import type { Precision } from "./precision.ts";
 import type { Stored } from "./stored.ts";
 import { assignBuffers, largestLiveSet, type Lifetime } from "./memory.ts";
 
@@ -61,10 +61,10 @@ export interface PlanRequest {
   /** No Winograd: every convolution then adds products up in the plain order, as the error bound of a split supposes. */
   readonly plainSums?: boolean;
   /**
-   * How weights, and values that are not to be seen, are stored: "f32" unless told. Needs the adapter's shader-f16 for "f16",
-   * and rounds by 2^-11 where it stores; sums, gradients, and all that `outputs`, `visible` and `gradient.of` name are float32.
+   * How weights, and values that are not to be seen, are stored: float32 unless told. Gradients, and all that `outputs`,
+   * `visible` and `gradient.of` name, are float32.
    */
-  readonly precision?: Precision;
+  readonly precision?: Precision | undefined;
   /** Adds dispatches after the network's: all that they read keeps its memory to the end. */
   readonly extend?: (extension: Extension) => void;
   /**
@@ -85,8 +85,8 @@ export interface PlannedSlot {
   readonly bytes: number;
   /** Index into Plan.bufferBytes; -1 for constants, which live in the session's weight store, and for slots never used. */
   readonly buffer: number;
-  /** Whether its elements are float16. */
-  readonly halves?: boolean;
+  /** Of its elements; float32 unless told. */
+  readonly precision?: Precision | undefined;
   readonly key?: string;
   readonly make?: () => HostTensor;
 }
@@ -138,10 +138,10 @@ function withConstantPaths(
  * @param adapter what kernels can count on; an open Gpu says it
  * @throws UnbraidError VALUE_UNKNOWN where a name is not a value of the graph (the nearest ones are suggested),
  * GRADIENT_TYPE where a gradient of or with regard to integers or booleans is asked for, PRECISION_PROOF for plain sums in
- * half precision, and whatever inference and lowering throw
+ * another precision, and whatever inference and lowering throw
  */
 export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabilities = PLAIN): Plan {
-  const half = checkedPrecision(request) === "f16";
+  request.precision?.checkPlan(request);
   const wrt = request.gradient?.wrt ?? [];
   const visible = new Set([...request.outputs, ...(request.visible ?? [])]);
   if (request.gradient) visible.add(request.gradient.of);
@@ -178,17 +178,7 @@ export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabiliti
     }
   }
   request.extend?.(extension);
-  return finish(builder, half ? builder.roundable(visible) : new Set());
-}
-
-function checkedPrecision({ precision = "f32", plainSums }: PlanRequest): Precision {
-  if (precision === "f32" || plainSums !== true) return precision;
-  throw new UnbraidError(
-    "usage",
-    "PRECISION_PROOF",
-    "the bounds that a proof rests on are those of float32; this network runs in half precision",
-    "Open it with precision f32, which is the default.",
-  );
+  return finish(builder, visible, request.precision);
 }
 
 function extensionOf(
@@ -251,10 +241,13 @@ function unknownValue(name: string, known: readonly string[]): UnbraidError {
   );
 }
 
-/** Lifetimes from the order of the dispatches, then memory. @param roundable slots that may stand in float16 */
-function finish(builder: PlanBuilder, roundable: ReadonlySet<number>): Plan {
-  const { calls, halves } = storeHalves(builder.calls, roundable);
-  const bytesOf = ({ id, bytes }: Slot): number => (halves.has(id) ? bytes / 2 : bytes);
+/** Lifetimes from the order of the dispatches, then memory. */
+function finish(builder: PlanBuilder, visible: ReadonlySet<string>, precision: Precision | undefined): Plan {
+  const stored = precision?.store(builder.calls, builder.roundable(visible));
+  const calls = stored?.calls ?? builder.calls;
+  const precisionOf = ({ id }: Slot): Precision | undefined =>
+    stored?.halves.has(id) === true ? precision : undefined;
+  const bytesOf = (slot: Slot): number => (precisionOf(slot) ? slot.bytes / 2 : slot.bytes);
   const first = new Map<number, number>();
   const last = new Map<number, number>();
   builder.calls.forEach((call, i) => {
@@ -279,11 +272,11 @@ function finish(builder: PlanBuilder, roundable: ReadonlySet<number>): Plan {
   return {
     calls,
     slots: builder.slots.map(({ slot, kind, key, make }) => ({
+      precision: precisionOf(slot),
       kind,
       bytes: bytesOf(slot),
       buffer: bufferById.get(slot.id) ?? -1,
-      ...(halves.has(slot.id) ? { halves: true } : {}),
-      ...(key === undefined ? {} : { key: halves.has(slot.id) ? `${key}, in halves` : key }),
+      ...(key === undefined ? {} : { key: key + (precisionOf(slot)?.name ?? "") }),
       ...(make === undefined ? {} : { make }),
     })),
     bufferBytes,

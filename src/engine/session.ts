@@ -3,8 +3,8 @@ import { UnbraidError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
 import { sizeOf, type Graph, type HostTensor } from "../graph/graph.ts";
 import { Executable } from "./executable.ts";
-import type { Precision } from "./halves.ts";
 import { gradientName, makePlan, seedName, type PlanRequest } from "./plan.ts";
+import type { Precision } from "./precision.ts";
 import { tunerOf } from "./tuners.ts";
 import { WeightStore } from "./weights.ts";
 
@@ -14,8 +14,7 @@ const KEPT_PLANS = 4;
 export class Session implements Disposable {
   readonly gpu: Gpu;
   readonly graph: Graph;
-  /** Of all plans that do not ask for another. */
-  readonly precision: Precision;
+  readonly #precision: Precision | undefined;
   readonly #weights: WeightStore;
   readonly #open = new Set<Executable>();
   /** The plans of `run` and `gradient` used last, the latest at the end. */
@@ -27,14 +26,14 @@ export class Session implements Disposable {
 
   /**
    * Borrows `gpu`: disposing the session frees the network's memory and leaves the device open.
-   * @param options.precision how weights and values between kernels are stored: "f32" unless told (PlanRequest.precision)
-   * @throws UnbraidError PRECISION_MISSING where "f16" is asked for and the device has no shader-f16
+   * @param options.precision of all plans that do not ask for another (PlanRequest.precision)
+   * @throws UnbraidError PRECISION_MISSING where the device does not have it
    */
-  constructor(gpu: Gpu, graph: Graph, { precision = "f32" }: { readonly precision?: Precision } = {}) {
-    checkPrecision(gpu, precision);
+  constructor(gpu: Gpu, graph: Graph, { precision }: { readonly precision?: Precision | undefined } = {}) {
+    precision?.checkDevice(gpu);
     this.gpu = gpu;
     this.graph = graph;
-    this.precision = precision;
+    this.#precision = precision;
     this.#weights = new WeightStore(gpu);
   }
 
@@ -44,8 +43,8 @@ export class Session implements Disposable {
    */
   async prepare(asked: PlanRequest): Promise<Executable> {
     this.#check();
-    const request = { precision: this.precision, ...asked };
-    checkPrecision(this.gpu, request.precision);
+    const request = { precision: this.#precision, ...asked };
+    request.precision?.checkDevice(this.gpu);
     const { subgroups, workgroupBytes } = this.gpu;
     const tiles = await tunerOf(this.gpu)?.tune(this.graph, request);
     this.#check();
@@ -154,16 +153,6 @@ export class Session implements Disposable {
     this.#cache.clear();
     this.#weights[Symbol.dispose]();
   }
-}
-
-function checkPrecision(gpu: Gpu, precision: Precision): void {
-  if (precision === "f32" || gpu.device.features.has("shader-f16")) return;
-  throw new UnbraidError(
-    "adapter",
-    "PRECISION_MISSING",
-    `${gpu.info.description || "the adapter"} has no half precision (shader-f16)`,
-    "Use precision f32, or an adapter that has it: `unbraid doctor --json` lists their features.",
-  );
 }
 
 function floats(inputs: ReadonlyMap<string, HostTensor>): Map<string, Float32Array> {

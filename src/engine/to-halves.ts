@@ -19,7 +19,7 @@ export function toHalves(numbers: Float32Array): Uint16Array {
       // Below 2^-14 the spacing is 2^-24, that of float32 from 0.5 to 1: adding 0.5 rounds to it.
       bits[0] = size;
       small[0] = (small[0] ?? 0) + 0.5;
-      half = (bits[0] ?? 0) - 0x3f000000;
+      half = bits[0] - 0x3f000000;
     }
     halves[i] = half === 0x7e00 ? half : ((word >>> 16) & 0x8000) | half;
   }

@@ -2,7 +2,8 @@
 import { must } from "../errors.ts";
 import { USAGE, type Gpu } from "../gpu/gpu.ts";
 import { elementsOf, sizeOf, type HostTensor } from "../graph/graph.ts";
-import { toHalves } from "./to-halves.ts";
+import type { PlannedSlot } from "./plan.ts";
+import type { Precision } from "./precision.ts";
 
 /** Elements that are read and uploaded at a time, of tensors that can be had in parts: 16 MB. */
 const PART = 2 ** 22;
@@ -11,7 +12,7 @@ const QUEUED = 64 * 2 ** 20;
 
 interface Entry {
   readonly buffer: GPUBuffer;
-  readonly halves: boolean;
+  readonly precision: Precision | undefined;
   make: (() => HostTensor) | undefined;
   /** From when the upload has begun. */
   filled?: Promise<void>;
@@ -26,15 +27,12 @@ export class WeightStore implements Disposable {
     this.#gpu = gpu;
   }
 
-  /** The buffer under `key`, of `bytes`: made at the first call; what `make` gives is uploaded by `fill`, as float16 if `halves`. */
-  get(
-    key: string,
-    { bytes, make, halves = false }: { bytes: number; make?: (() => HostTensor) | undefined; halves?: boolean },
-  ): GPUBuffer {
+  /** The buffer under `key`, of `bytes`: made at the first call; what `make` gives is uploaded by `fill`. */
+  get(key: string, { bytes, make, precision }: Pick<PlannedSlot, "bytes" | "make" | "precision">): GPUBuffer {
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       const usage = USAGE.storage | USAGE.copyDst | USAGE.copySrc;
-      entry = { buffer: this.#gpu.buffer(bytes, usage, `constant ${key}`), make, halves };
+      entry = { buffer: this.#gpu.buffer(bytes, usage, `constant ${key}`), make, precision };
       this.#entries.set(key, entry);
     }
     return entry.buffer;
@@ -64,7 +62,7 @@ export class WeightStore implements Disposable {
       const count = Math.min(step, size - start);
       const data = tensor.part === undefined ? elementsOf(tensor) : tensor.part(start, count);
       const floats = data instanceof Float32Array ? data : Float32Array.from(data);
-      const values = entry.halves ? toHalves(floats) : floats;
+      const values = entry.precision?.encode(floats) ?? floats;
       const at = values.BYTES_PER_ELEMENT * start;
       this.#gpu.device.queue.writeBuffer(entry.buffer, at, values.buffer, values.byteOffset, values.byteLength);
       this.#queued += values.byteLength;

@@ -1,6 +1,8 @@
 /** Plans in half precision: what stands in float16, what stays float32, what it changes, and when it is refused. */
 import { expect, test } from "vitest";
+import { f16 } from "../../src/engine/halves.ts";
 import { gradientName, makePlan, seedName } from "../../src/engine/plan.ts";
+import type { Precision } from "../../src/engine/precision.ts";
 import { Session } from "../../src/engine/session.ts";
 import { nameOf } from "../../src/engine/uniforms.ts";
 import { countNonFinite } from "../../src/engine/finite.ts";
@@ -24,9 +26,9 @@ const images = normalNumbers(5)([2, ...IMAGE]);
 
 test("values between kernels and laid-out weights are halves; what is seen, read in rows or a gradient is not", () => {
   const request = { inputs, outputs: ["logits", "c"], visible: ["a"], gradient: { of: "logits", wrt: ["image"] } };
-  const plan = makePlan(network, { ...request, precision: "f16" });
+  const plan = makePlan(network, { ...request, precision: f16 });
   const full = makePlan(network, request);
-  const isHalf = (id: number): boolean => plan.slots[id]?.halves === true;
+  const isHalf = (id: number): boolean => plan.slots[id]?.precision === f16;
   const writers = plan.calls.filter((call) => call.writes.some((slot) => isHalf(slot.id))).map((call) => call.label);
   // "a" and "c", which n1 and z2 write with what is fused, are to be seen; g is read by a Gemm, in rows.
   const halves = [
@@ -41,33 +43,33 @@ test("values between kernels and laid-out weights are halves; what is seen, read
   expect(writers).toEqual(halves);
   for (const tensors of [plan.results, plan.inputs])
     for (const [name, { slot }] of tensors) expect(isHalf(slot.id), name).toBe(false);
-  const weights = plan.slots.filter((slot) => slot.halves === true && slot.kind === "constant");
+  const weights = plan.slots.filter((slot) => slot.precision === f16 && slot.kind === "constant");
   expect(weights.length).toBeGreaterThanOrEqual(3);
-  for (const { key = "" } of weights) expect(key).toMatch(/^conv: .*, in halves$/);
+  for (const { key = "" } of weights) expect(key).toMatch(/^conv: .*f16$/);
   // The same dispatches on half the bytes.
   expect(plan.calls.map((call) => call.label)).toEqual(full.calls.map((call) => call.label));
-  expect(full.slots.some((slot) => slot.halves === true)).toBe(false);
+  expect(full.slots.some((slot) => slot.precision === f16)).toBe(false);
   expect(full.calls.some((call) => nameOf(call.shader).includes("halves"))).toBe(false);
   plan.slots.forEach((slot, id) => {
-    expect(slot.bytes).toBe((full.slots[id]?.bytes ?? NaN) / (slot.halves === true ? 2 : 1));
+    expect(slot.bytes).toBe((full.slots[id]?.bytes ?? NaN) / (slot.precision === f16 ? 2 : 1));
   });
 });
 
 test("ResNet-50: weights take half of the bytes, activations two thirds, for Winograd's components stay float32", () => {
   const graph = buildGraph(decodeModel(resnet50({ folded: true, seed: 1 })));
-  const bytes = (precision: "f32" | "f16") => {
+  const bytes = (precision?: Precision) => {
     const request = { inputs: new Map([["input", [8, 3, 224, 224]]]), outputs: ["logits"], precision };
     const plan = makePlan(graph, request, { subgroups: 8, workgroupBytes: 16384 });
     const weights = plan.slots.reduce((sum, slot) => sum + (slot.kind === "constant" ? slot.bytes : 0), 0);
     return { weights, live: plan.liveBytes };
   };
-  const [full, half] = [bytes("f32"), bytes("f16")];
+  const [full, half] = [bytes(), bytes(f16)];
   expect(half.weights / full.weights).toBeLessThan(0.505);
   expect(half.live / full.live).toBeLessThan(0.75);
 });
 
 test("proofs are refused: their bounds are float32's", () => {
-  const request = { inputs, outputs: ["logits"], plainSums: true, precision: "f16" } as const;
+  const request = { inputs, outputs: ["logits"], plainSums: true, precision: f16 } as const;
   expect(() => makePlan(network, request)).toThrow(/half precision/);
 });
 
@@ -80,14 +82,14 @@ test.each([...testAdapters])("a device without shader-f16 is refused, on %s", as
   }));
   const device = await adapter.adapter.requestDevice(); // with no features
   using gpu = Gpu.borrow(device);
-  expect(() => new Session(gpu, network, { precision: "f16" })).toThrow(
+  expect(() => new Session(gpu, network, { precision: f16 })).toThrow(
     expect.objectContaining({
       code: "PRECISION_MISSING",
       remedy: expect.stringContaining("precision f32") as string,
     }) as Error,
   );
   using session = new Session(gpu, network);
-  await expect(session.prepare({ inputs, outputs: ["logits"], precision: "f16" })).rejects.toMatchObject({
+  await expect(session.prepare({ inputs, outputs: ["logits"], precision: f16 })).rejects.toMatchObject({
     code: "PRECISION_MISSING",
   });
   device.destroy();
@@ -107,7 +109,7 @@ onAdapters(
 
     test("its values and gradient are float32's but for float16's rounding, the same in any batch", async () => {
       using full = new Session(gpu(), network);
-      using half = new Session(gpu(), network, { precision: "f16" });
+      using half = new Session(gpu(), network, { precision: f16 });
       const feed = new Map([["image", images]]);
       const values = async (session: Session) =>
         (await session.run(feed, ["logits", "side"])).get("logits")?.data ?? [];
@@ -150,7 +152,7 @@ onAdapters(
         { w1: weights([16, 3, 3, 3]), w2: weights([16, 16, 3, 3]), w3: weights([4, 16, 4, 4]) },
       );
       const gradients: ArrayLike<number>[] = [];
-      for (const precision of ["f32", "f16"] as const) {
+      for (const precision of [undefined, f16]) {
         using session = new Session(gpu(), smooth, { precision });
         const seed = Float32Array.from({ length: 8 }, (_, k) => (k % 3) - 1);
         const got = await session.gradient(new Map([["image", images]]), { of: "y", seed, wrt: ["image"] });
@@ -165,15 +167,15 @@ onAdapters(
 
     test("a session holds both precisions beside each other", async () => {
       using session = new Session(gpu(), network);
-      const run = async (precision: "f32" | "f16") => {
+      const run = async (precision?: Precision) => {
         const executable = await session.prepare({ inputs, outputs: ["logits"], precision });
         executable.run(new Map([["image", Float32Array.from(images.data)]]));
         return Array.from((await executable.read(["logits"])).get("logits") ?? []);
       };
-      const [a, b] = [await run("f16"), await run("f32")];
+      const [a, b] = [await run(f16), await run()];
       expect(a).not.toEqual(b);
-      expect(await run("f16")).toEqual(a);
-      expect(await run("f32")).toEqual(b);
+      expect(await run(f16)).toEqual(a);
+      expect(await run()).toEqual(b);
     });
 
     test("an activation beyond float16 becomes infinite, and is seen at the output", async () => {
@@ -203,7 +205,7 @@ onAdapters(
         ],
       ]);
       using full = new Session(gpu(), graph);
-      using half = new Session(gpu(), graph, { precision: "f16" });
+      using half = new Session(gpu(), graph, { precision: f16 });
       expect(countNonFinite((await full.run(feed)).get("small")?.data ?? [NaN])).toBe(0);
       expect(countNonFinite((await half.run(feed)).get("small")?.data ?? [])).toBe(16);
     });
@@ -217,7 +219,7 @@ onAdapters(
           w: tensor([4, 4, 1, 1], [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]),
         },
       );
-      using session = new Session(gpu(), graph, { precision: "f16" });
+      using session = new Session(gpu(), graph, { precision: f16 });
       const executable = await session.prepare({
         inputs: new Map([["image", [1, 4, 1, 1]]]),
         outputs: [],

@@ -5,6 +5,7 @@
  */
 import { expect, test } from "vitest";
 import { Executable } from "../../src/engine/executable.ts";
+import { f16 } from "../../src/engine/halves.ts";
 import { gradientName, makePlan, seedName } from "../../src/engine/plan.ts";
 import { Session } from "../../src/engine/session.ts";
 import { nameOf } from "../../src/engine/uniforms.ts";
@@ -40,7 +41,7 @@ async function run(
   const [of = ""] = graph.outputs;
   const inputs = new Map(Object.entries(feeds).map(([name, t]) => [name, t.shape]));
   const gradient = seed === undefined ? {} : { gradient: { of, wrt: ["image"] } };
-  const request = { inputs, outputs: [of], precision: "f16", ...gradient } as const;
+  const request = { inputs, outputs: [of], precision: f16, ...gradient } as const;
   const plan = makePlan(graph, request, { subgroups, workgroupBytes: gpu.workgroupBytes });
   using weights = new WeightStore(gpu);
   using executable = await Executable.make(gpu, plan, weights);
@@ -210,13 +211,13 @@ onAdapters(
       );
       const feed = new Map([["image", halfTensor([2, 8, 11, 7], 1)]]);
       const data: Float32Array[] = [];
-      for (const precision of ["f32", "f16"] as const) {
+      for (const precision of [undefined, f16]) {
         using session = new Session(gpu(), graph, { precision });
         const executable = await session.prepare({ inputs: new Map([["image", [2, 8, 11, 7]]]), outputs: ["y"] });
         const { slots } = executable.plan;
         // The image, its copies, the weights and the result.
-        expect(slots.filter((s) => s.halves === true).length).toBeGreaterThanOrEqual(precision === "f16" ? 5 : 0);
-        if (precision === "f32") expect(slots.filter((s) => s.halves === true)).toEqual([]);
+        expect(slots.filter((s) => s.precision === f16).length).toBeGreaterThanOrEqual(precision === undefined ? 0 : 5);
+        if (precision === undefined) expect(slots.filter((s) => s.precision === f16)).toEqual([]);
         const got = await session.run(feed);
         data.push(Float32Array.from(got.get("y")?.data ?? []));
       }

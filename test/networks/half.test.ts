@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import * as ort from "onnxruntime-node";
 import { describe, expect, it } from "vitest";
 import { differenceOf, workOf } from "../../src/cli/bench/work.ts";
+import { f16 } from "../../src/engine/halves.ts";
+import type { Precision } from "../../src/engine/precision.ts";
 import { Session } from "../../src/engine/session.ts";
 import { must } from "../../src/errors.ts";
 import { readModelFile } from "../../src/files.ts";
@@ -36,7 +38,7 @@ async function compared(
   shape: number[],
 ): Promise<Outcome> {
   const [input, output] = [must(graph.inputs[0], "input").name, must(graph.outputs[0], "output")];
-  using session = new Session(gpu, graph, { precision: "f16" });
+  using session = new Session(gpu, graph, { precision: f16 });
   const got = await session.run(new Map([[input, { type: "float32", shape, data }]]));
   const ours = Float32Array.from(must(got.get(output), output).data);
   const oracle = await ort.InferenceSession.create(file);
@@ -56,7 +58,7 @@ async function compared(
     largest: Math.max(...error.map(Math.abs)),
     flips: Array.from({ length: n }, (_, k) => k).filter((k) => top(ours, k) !== top(theirs, k)).length,
     // Linear in the layers, each rounding as it may: what `bench` holds outputs to.
-    holds: differenceOf(ours, theirs, workOf(shaped), "f16").holds,
+    holds: differenceOf(ours, theirs, workOf(shaped), f16).holds,
   };
 }
 
@@ -101,14 +103,14 @@ onAdapters(
       expect(found.holds).toBe(true);
       expect(found.relative).toBeLessThan(quadrature(54, 13));
       expect(found.relative).toBeGreaterThan(U16 / 16);
-      const peak = async (precision: "f32" | "f16"): Promise<number> => {
+      const peak = async (precision?: Precision): Promise<number> => {
         const before = gpu().allocatedBytes;
         gpu().peakBytes = before;
         using session = new Session(gpu(), graph, { precision });
         await session.prepare({ inputs: new Map([["input", shape]]), outputs: ["logits"] });
         return gpu().peakBytes - before;
       };
-      const [full, half] = [await peak("f32"), await peak("f16")];
+      const [full, half] = [await peak(), await peak(f16)];
       // Weights are half of it to the byte; Winograd's components and what is read in rows stay as they are.
       expect(half / full).toBeLessThan(0.6);
     });

@@ -1,6 +1,5 @@
 /** What `unbraid bench` gives: the JSON document. Measures are figures, {value, low, high, n}. */
 import type { Figure } from "../../channels/statistics.ts";
-import type { Precision } from "../../engine/halves.ts";
 import type { LayerTime } from "./layers.ts";
 import type { Absent, Verdict } from "./rounds.ts";
 
@@ -38,7 +37,7 @@ export interface BenchDocument {
     readonly load_after: number;
   };
   /** How ours stores weights and activations. */
-  readonly precision: Precision;
+  readonly precision: string;
   readonly rounds: number;
   readonly ceiling: Ceiling;
   readonly networks: readonly NetworkResult[];

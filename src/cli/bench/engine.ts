@@ -1,5 +1,5 @@
 /** What is timed: an engine that holds one network for one size of batch. */
-import type { Precision } from "../../engine/halves.ts";
+import type { Precision } from "../../engine/precision.ts";
 
 export interface Feed {
   readonly name: string;
@@ -16,7 +16,7 @@ export interface Task {
   /** Values that each run reads back. */
   readonly outputs: readonly string[];
   /** How our engine stores weights and activations; peers compute in float32. */
-  readonly precision: Precision;
+  readonly precision: Precision | undefined;
   /** What `--adapter` calls the adapter that engines on a GPU must run on. */
   readonly adapter: "hardware" | "lavapipe" | "swiftshader" | "software";
 }

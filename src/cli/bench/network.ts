@@ -1,7 +1,7 @@
 /** All that is measured of one network with one size of batch. */
 import { basename } from "node:path";
 import type { Figure } from "../../channels/statistics.ts";
-import type { Precision } from "../../engine/halves.ts";
+import type { Precision } from "../../engine/precision.ts";
 import { UnbraidError } from "../../errors.ts";
 import { Gpu } from "../../gpu/gpu.ts";
 import { openAdapter } from "../../gpu/dawn/adapters.ts";
@@ -26,7 +26,7 @@ export interface NetworkOptions {
   readonly side?: number | undefined;
   readonly layers: boolean;
   readonly gradient: boolean;
-  readonly precision: Precision;
+  readonly precision: Precision | undefined;
   /** Cold and warm starts, so many of each. */
   readonly starts: number;
 }

@@ -1,7 +1,7 @@
 /** Our engine as one that is timed, and what else can be told of it: GPU time, memory, the event loop's share. */
 import { readFileSync } from "node:fs";
 import type { Executable } from "../../engine/executable.ts";
-import type { Precision } from "../../engine/halves.ts";
+import type { Precision } from "../../engine/precision.ts";
 import { gradientName, seedName, type Plan } from "../../engine/plan.ts";
 import { Session } from "../../engine/session.ts";
 import { must } from "../../errors.ts";
@@ -44,7 +44,7 @@ export class OurEngine implements Engine {
     }
   }
 
-  get precision(): Precision {
+  get precision(): Precision | undefined {
     return this.#task.precision;
   }
 

@@ -1,7 +1,7 @@
 /** One start: opens the adapter, reads the model, runs once. What it answers is the time since this process began. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import type { Precision } from "../../engine/halves.ts";
+import { f16 } from "../../engine/halves.ts";
 import { Session } from "../../engine/session.ts";
 import { must } from "../../errors.ts";
 import { readModelFile } from "../../files.ts";
@@ -15,7 +15,8 @@ interface StartJob {
   readonly path: string;
   readonly outputs: readonly string[];
   readonly adapter: string;
-  readonly precision: Precision;
+  /** Its name; null for float32. */
+  readonly precision: string | null;
 }
 type Command =
   { readonly job: StartJob } | { readonly run: number; readonly output: string; readonly feeds: readonly ChildFeed[] };
@@ -27,7 +28,9 @@ const answer = (value: unknown): void => {
 async function first({ path, outputs, adapter, precision }: StartJob, feeds: readonly ChildFeed[]): Promise<Sample> {
   using opened = await openAdapter({ name: adapter });
   using gpu = await Gpu.open(opened.adapter);
-  using session = new Session(gpu, buildGraph(readModelFile(path)), { precision });
+  using session = new Session(gpu, buildGraph(readModelFile(path)), {
+    precision: precision === f16.name ? f16 : undefined,
+  });
   const inputs = new Map(
     feeds.map(({ name, shape, file }) => {
       const bytes = readFileSync(file);

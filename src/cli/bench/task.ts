@@ -1,5 +1,5 @@
 /** A model file as a task for all engines: shapes, and inputs that every run repeats. */
-import type { Precision } from "../../engine/halves.ts";
+import type { Precision } from "../../engine/precision.ts";
 import { UnbraidError } from "../../errors.ts";
 import { sizeOf, type ShapedGraph } from "../../graph/graph.ts";
 import { inferShapes } from "../../graph/infer.ts";
@@ -19,7 +19,7 @@ export async function prepareTask(
   asked: number,
   side: number | undefined,
   adapter: OpenAdapter["kind"],
-  precision: Precision,
+  precision: Precision | undefined,
 ): Promise<PreparedTask> {
   const { graph, path } = opened;
   const shapes = await guessShapes(opened, side, () => undefined);

@@ -1,5 +1,5 @@
 /** What a network must do at least, by its own definition: multiplications and additions, bytes; and how much it may round. */
-import type { Precision } from "../../engine/halves.ts";
+import type { Precision } from "../../engine/precision.ts";
 import { convLayers } from "../../graph/conv-layers.ts";
 import { sizeOf, type GraphNode, type ShapedGraph } from "../../graph/graph.ts";
 
@@ -83,10 +83,10 @@ export function differenceOf(
   ours: Float32Array,
   theirs: Float32Array,
   work: readonly NodeWork[],
-  precision: Precision = "f32",
+  precision?: Precision,
 ): Difference {
   const largest = theirs.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
-  const bound = roundingBound(work, largest) + (precision === "f16" ? halfBound(work, largest) : 0);
+  const bound = roundingBound(work, largest) + (precision === undefined ? 0 : halfBound(work, largest));
   if (ours.length !== theirs.length || ours.length === 0) return { difference: Infinity, bound, holds: false };
   let difference = 0;
   for (let k = 0; k < ours.length; k++) {

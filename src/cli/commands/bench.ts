@@ -106,7 +106,7 @@ export async function runBench(context: Context, given?: readonly Peer[]): Promi
       ...{ platform: `${process.platform}-${process.arch}`, node: process.version },
       ...{ load_before: before, load_after: loadavg()[0] ?? NaN },
     },
-    precision,
+    precision: precision?.name ?? "f32",
     rounds,
     ceiling,
     networks: found.map((n) => withShares(n, ceiling)),

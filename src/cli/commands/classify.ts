@@ -1,7 +1,7 @@
 /** `unbraid classify`: the five most probable classes of images. */
-import { countNonFinite, overflowRemedy } from "../../engine/finite.ts";
-import type { Precision } from "../../engine/halves.ts";
+import { countNonFinite } from "../../engine/finite.ts";
 import { Session } from "../../engine/session.ts";
+import type { Precision } from "../../engine/precision.ts";
 import { must, UnbraidError } from "../../errors.ts";
 import type { Classifier } from "../../graph/classifier.ts";
 import type { Graph } from "../../graph/graph.ts";
@@ -12,7 +12,7 @@ import type { Context } from "../context.ts";
 import { FOLDER_OPTIONS, imageBatches, imageNetwork, PREPROCESS_OPTIONS } from "../images.ts";
 import { labelNames } from "../labels.ts";
 import { openModel } from "../model.ts";
-import { PRECISION_OPTION, precisionOf } from "../precision.ts";
+import { overflowRemedy, PRECISION_OPTION, precisionOf } from "../precision.ts";
 import { Progress } from "../progress.ts";
 
 export const classify: Command = {
@@ -74,7 +74,7 @@ async function run(context: Context): Promise<undefined> {
 }
 
 /** Probabilities of logits that are not numbers would look like an answer. */
-function checkFinite(logits: Float32Array, image: string, name: string, precision: Precision): void {
+function checkFinite(logits: Float32Array, image: string, name: string, precision: Precision | undefined): void {
   const wrong = countNonFinite(logits);
   if (wrong === 0) return;
   const first = logits.findIndex((x) => !Number.isFinite(x));

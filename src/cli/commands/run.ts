@@ -66,7 +66,7 @@ async function runOnce(context: Context): Promise<undefined> {
   );
   for (const [name, count] of Object.entries(notFinite))
     out.warn(
-      `"${name}": ${count} of ${values.get(name)?.data.length ?? 0} elements are NaN or infinite${precision === "f16" ? ": float16 ends at 65504, --precision f32 goes further" : ""}`,
+      `"${name}": ${count} of ${values.get(name)?.data.length ?? 0} elements are NaN or infinite${precision !== undefined ? ": float16 ends at 65504, --precision f32 goes further" : ""}`,
       {
         name,
         count,

@@ -156,6 +156,7 @@ async function commonMeta(
       `a study takes at most ${MAX_TAUS} values of tau, given ${taus.length}`,
       "Give fewer.",
     );
+  const precision = precisionOf(context.args);
   const perClass = list.classes.map(() => 0);
   for (const { label } of list.items) perClass[label] = (perClass[label] ?? 0) + 1;
   return {
@@ -175,7 +176,7 @@ async function commonMeta(
       // With the files' sizes, so that a study is not continued on other images of the same names.
       files: await imageListDigest(list.items, root),
       // Absent for float32, as in studies of earlier versions.
-      ...(precisionOf(context.args) === "f32" ? {} : { precision: precisionOf(context.args) }),
+      ...(precision === undefined ? {} : { precision: precision.name }),
     },
   };
 }
