@@ -95,7 +95,7 @@ Which ONNX operators Unbraid runs, made by \`scripts/features.mjs\` from the tab
 - **Tests**: how many of ONNX's own tests of this operator alone pass. All others are unsupported, for the reasons below;
   none fails.
 
-All tensors on the GPU are float32: float16, bfloat16 and float64 models run in float32 (a note on stderr says so), and
+All tensors on the GPU are float32, unless [half precision](performance.md#half-precision) is asked for: float16, bfloat16 and float64 models run in float32 (a note on stderr says so), and
 integers that the GPU computes are exact to 2^24. Integers that only serve shapes stay on the host, exact to 2^53.
 
 ## By operator

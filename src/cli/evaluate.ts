@@ -1,5 +1,6 @@
 /** One run of any network, not only of a classifier. */
 import { makePlan } from "../engine/plan.ts";
+import type { Precision } from "../engine/precision.ts";
 import { Session } from "../engine/session.ts";
 import { UnbraidError } from "../errors.ts";
 import type { Gpu } from "../gpu/gpu.ts";
@@ -21,6 +22,7 @@ export async function evaluate(
   graph: Graph,
   inputs: Tensors,
   outputs: readonly string[],
+  precision?: Precision,
 ): Promise<Map<string, HostTensor>> {
   const { graph: bound, fed } = bind(gpu, graph, inputs, outputs);
   const shaped = inferShapes(bound, shapesOf(fed), inferRule);
@@ -30,7 +32,7 @@ export async function evaluate(
     if (value !== undefined) known.set(name, value);
   }
   const wanted = outputs.filter((name) => !known.has(name));
-  using session = new Session(gpu, bound);
+  using session = new Session(gpu, bound, { precision });
   const computed = wanted.length === 0 ? new Map<string, HostTensor>() : await session.run(fed, wanted);
   return new Map(
     outputs.map((name) => {

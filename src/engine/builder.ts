@@ -26,6 +26,8 @@ export class PlanBuilder {
   readonly calls: KernelCall[] = [];
   readonly slots: SlotState[] = [];
   readonly winograd: boolean;
+  /** Slots that might stand in float16: values of the graph in fours, and weights. */
+  readonly #roundable = new Set<number>();
   readonly #tensors = new Map<string, Stored>();
   readonly #constants = new Map<string, DeviceTensor>();
   /** Host-written buffers by name: the graph's inputs, gradient seeds, labels. */
@@ -69,7 +71,29 @@ export class PlanBuilder {
 
   /** The same in fours. */
   valueFours(name: string): FoursTensor {
-    return this.#stored(name).fours(this, name);
+    return this.#roundableFours(name);
+  }
+
+  #roundableFours(name: string): FoursTensor {
+    const tensor = this.#stored(name).fours(this, name);
+    this.#roundable.add(tensor.slot.id);
+    return tensor;
+  }
+
+  /**
+   * Slots that half precision may keep in float16: not those of `exact` values, of what the host writes as float32 or reads.
+   */
+  roundable(exact: Iterable<string>): ReadonlySet<number> {
+    const kept = new Set([...this.results.values()].map(({ slot }) => slot.id));
+    for (const name of exact) {
+      const stored = this.#tensors.get(name);
+      if (stored?.standsInFours === true) kept.add(stored.fours(this, name).slot.id);
+    }
+    const may = (id: number): boolean => {
+      const kind = this.slots[id]?.kind;
+      return !kept.has(id) && (kind === "temporary" || kind === "constant");
+    };
+    return new Set([...this.#roundable].filter(may));
   }
 
   /** Whether a value stands in fours by now. */
@@ -82,7 +106,7 @@ export class PlanBuilder {
     invariant(!this.#tensors.has(name), `${name} already has memory`);
     const stored = Stored.reserveFours(this, must(this.graph.values.get(name), name).shape);
     this.#tensors.set(name, stored);
-    return stored.fours(this, name);
+    return this.#roundableFours(name);
   }
 
   #stored(name: string): Stored {
@@ -114,14 +138,16 @@ export class PlanBuilder {
   /**
    * A constant of the session's weight store. The key must say all that the data depends on: it holds for every plan of
    * the session, whatever its shapes. `tensorKey` stands for a tensor of the graph.
+   * @param weights as in Lowering
    */
-  constant(key: string, make: () => HostTensor, shape?: readonly number[]): DeviceTensor {
+  constant(key: string, make: () => HostTensor, shape?: readonly number[], weights = false): DeviceTensor {
     let tensor = this.#constants.get(key);
     if (tensor === undefined) {
       const made = shape === undefined ? make() : undefined;
       const known = shape ?? must(made, key).shape;
       tensor = { slot: this.slot(sizeOf(known), "constant", { key, make: made ? () => made : make }), shape: known };
       this.#constants.set(key, tensor);
+      if (weights) this.#roundable.add(tensor.slot.id);
     }
     return tensor;
   }

@@ -170,7 +170,7 @@ export class Executable implements Disposable {
 
   #bufferOf(slotId: number): GPUBuffer {
     const slot = this.#slot(slotId);
-    if (slot.kind === "constant") return this.#weights.get(must(slot.key, "constant key"), slot.bytes, slot.make);
+    if (slot.kind === "constant") return this.#weights.get(must(slot.key, "constant key"), slot);
     return must(this.#buffers[slot.buffer], `buffer of slot ${slotId}`);
   }
 

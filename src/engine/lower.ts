@@ -41,7 +41,7 @@ function lowering(builder: PlanBuilder, node: GraphNode, fused?: Fused, active =
     },
     scratch: (elements) => builder.slot(elements),
     note: active ? (slot) => builder.notes.set(node, slot) : undefined,
-    constant: (key, make) => builder.constant(key, make),
+    constant: (key, make, weights) => builder.constant(key, make, undefined, weights),
     dispatch: (call) => {
       builder.dispatch(call);
     },

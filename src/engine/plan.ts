@@ -11,6 +11,7 @@ import type { Capabilities, DeviceTensor, KernelCall, Slot } from "../kernels/op
 import { inferRule } from "../kernels/table.ts";
 import { PlanBuilder, type SlotKind } from "./builder.ts";
 import { activeNodes, lowerForward, lowerGradient } from "./lower.ts";
+import type { Precision } from "./precision.ts";
 import type { Stored } from "./stored.ts";
 import { assignBuffers, largestLiveSet, type Lifetime } from "./memory.ts";
 
@@ -59,6 +60,11 @@ export interface PlanRequest {
   readonly beside?: Beside;
   /** No Winograd: every convolution then adds products up in the plain order, as the error bound of a split supposes. */
   readonly plainSums?: boolean;
+  /**
+   * How weights, and values that are not to be seen, are stored: float32 unless told. Gradients, and all that `outputs`,
+   * `visible` and `gradient.of` name, are float32.
+   */
+  readonly precision?: Precision | undefined;
   /** Adds dispatches after the network's: all that they read keeps its memory to the end. */
   readonly extend?: (extension: Extension) => void;
   /**
@@ -79,6 +85,8 @@ export interface PlannedSlot {
   readonly bytes: number;
   /** Index into Plan.bufferBytes; -1 for constants, which live in the session's weight store, and for slots never used. */
   readonly buffer: number;
+  /** Of its elements; float32 unless told. */
+  readonly precision?: Precision | undefined;
   readonly key?: string;
   readonly make?: () => HostTensor;
 }
@@ -129,10 +137,11 @@ function withConstantPaths(
 /**
  * @param adapter what kernels can count on; an open Gpu says it
  * @throws UnbraidError VALUE_UNKNOWN where a name is not a value of the graph (the nearest ones are suggested),
- * GRADIENT_TYPE where a gradient of or with regard to integers or booleans is asked for, and whatever inference and
- * lowering throw
+ * GRADIENT_TYPE where a gradient of or with regard to integers or booleans is asked for, PRECISION_PROOF for plain sums in
+ * another precision, and whatever inference and lowering throw
  */
 export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabilities = PLAIN): Plan {
+  request.precision?.checkPlan(request);
   const wrt = request.gradient?.wrt ?? [];
   const visible = new Set([...request.outputs, ...(request.visible ?? [])]);
   if (request.gradient) visible.add(request.gradient.of);
@@ -169,7 +178,7 @@ export function makePlan(graph: Graph, request: PlanRequest, adapter: Capabiliti
     }
   }
   request.extend?.(extension);
-  return finish(builder);
+  return finish(builder, visible, request.precision);
 }
 
 function extensionOf(
@@ -233,7 +242,12 @@ function unknownValue(name: string, known: readonly string[]): UnbraidError {
 }
 
 /** Lifetimes from the order of the dispatches, then memory. */
-function finish(builder: PlanBuilder): Plan {
+function finish(builder: PlanBuilder, visible: ReadonlySet<string>, precision: Precision | undefined): Plan {
+  const stored = precision?.store(builder.calls, builder.roundable(visible));
+  const calls = stored?.calls ?? builder.calls;
+  const precisionOf = ({ id }: Slot): Precision | undefined =>
+    stored?.halves.has(id) === true ? precision : undefined;
+  const bytesOf = (slot: Slot): number => (precisionOf(slot) ? slot.bytes / 2 : slot.bytes);
   const first = new Map<number, number>();
   const last = new Map<number, number>();
   builder.calls.forEach((call, i) => {
@@ -251,17 +265,18 @@ function finish(builder: PlanBuilder): Plan {
     const to = kind === "result" ? builder.calls.length : (last.get(slot.id) ?? from);
     if (kind === "constant" || from === undefined || to === undefined) return;
     placed.push(slot.id);
-    lifetimes.push({ bytes: slot.bytes, first: from, last: to });
+    lifetimes.push({ bytes: bytesOf(slot), first: from, last: to });
   });
   const { bufferOf, bufferBytes } = assignBuffers(lifetimes);
   const bufferById = new Map(placed.map((id, i) => [id, bufferOf[i] ?? -1]));
   return {
-    calls: builder.calls,
+    calls,
     slots: builder.slots.map(({ slot, kind, key, make }) => ({
+      precision: precisionOf(slot),
       kind,
-      bytes: slot.bytes,
+      bytes: bytesOf(slot),
       buffer: bufferById.get(slot.id) ?? -1,
-      ...(key === undefined ? {} : { key }),
+      ...(key === undefined ? {} : { key: key + (precisionOf(slot)?.name ?? "") }),
       ...(make === undefined ? {} : { make }),
     })),
     bufferBytes,

@@ -4,6 +4,7 @@ import type { Gpu } from "../gpu/gpu.ts";
 import { sizeOf, type Graph, type HostTensor } from "../graph/graph.ts";
 import { Executable } from "./executable.ts";
 import { gradientName, makePlan, seedName, type PlanRequest } from "./plan.ts";
+import type { Precision } from "./precision.ts";
 import { tunerOf } from "./tuners.ts";
 import { WeightStore } from "./weights.ts";
 
@@ -13,6 +14,7 @@ const KEPT_PLANS = 4;
 export class Session implements Disposable {
   readonly gpu: Gpu;
   readonly graph: Graph;
+  readonly #precision: Precision | undefined;
   readonly #weights: WeightStore;
   readonly #open = new Set<Executable>();
   /** The plans of `run` and `gradient` used last, the latest at the end. */
@@ -22,16 +24,27 @@ export class Session implements Disposable {
   #waiting = 0;
   #closed = false;
 
-  /** Borrows `gpu`: disposing the session frees the network's memory and leaves the device open. */
-  constructor(gpu: Gpu, graph: Graph) {
+  /**
+   * Borrows `gpu`: disposing the session frees the network's memory and leaves the device open.
+   * @param options.precision of all plans that do not ask for another (PlanRequest.precision)
+   * @throws UnbraidError PRECISION_MISSING where the device does not have it
+   */
+  constructor(gpu: Gpu, graph: Graph, { precision }: { readonly precision?: Precision | undefined } = {}) {
+    precision?.checkDevice(gpu);
     this.gpu = gpu;
     this.graph = graph;
+    this.#precision = precision;
     this.#weights = new WeightStore(gpu);
   }
 
-  /** Compiles a plan. It stays valid until it is disposed or the session is. */
-  async prepare(request: PlanRequest): Promise<Executable> {
+  /**
+   * Compiles a plan. It stays valid until it is disposed or the session is.
+   * @throws UnbraidError what planning, compiling and allocating throw; PRECISION_MISSING as the constructor
+   */
+  async prepare(asked: PlanRequest): Promise<Executable> {
     this.#check();
+    const request = { precision: this.#precision, ...asked };
+    request.precision?.checkDevice(this.gpu);
     const { subgroups, workgroupBytes } = this.gpu;
     const tiles = await tunerOf(this.gpu)?.tune(this.graph, request);
     this.#check();

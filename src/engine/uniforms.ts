@@ -46,6 +46,9 @@ export function uniformWords(wgsl: string): readonly Word[] {
   return words;
 }
 
+export const codeOf = (shader: KernelCall["shader"]): string =>
+  typeof shader === "string" ? shaders[shader] : shader.code;
+
 const layouts = new Map<string, readonly Word[]>();
 
 /** What a message and a profile call a shader. */
@@ -54,7 +57,7 @@ export const nameOf = (shader: KernelCall["shader"]): string => (typeof shader =
 function layoutOf(shader: KernelCall["shader"]): readonly Word[] {
   let layout = layouts.get(nameOf(shader));
   if (layout === undefined) {
-    layout = uniformWords(typeof shader === "string" ? shaders[shader] : shader.code);
+    layout = uniformWords(codeOf(shader));
     layouts.set(nameOf(shader), layout);
   }
   return layout;

@@ -2,6 +2,8 @@
 import { must } from "../errors.ts";
 import { USAGE, type Gpu } from "../gpu/gpu.ts";
 import { elementsOf, sizeOf, type HostTensor } from "../graph/graph.ts";
+import type { PlannedSlot } from "./plan.ts";
+import type { Precision } from "./precision.ts";
 
 /** Elements that are read and uploaded at a time, of tensors that can be had in parts: 16 MB. */
 const PART = 2 ** 22;
@@ -10,6 +12,7 @@ const QUEUED = 64 * 2 ** 20;
 
 interface Entry {
   readonly buffer: GPUBuffer;
+  readonly precision: Precision | undefined;
   make: (() => HostTensor) | undefined;
   /** From when the upload has begun. */
   filled?: Promise<void>;
@@ -25,11 +28,11 @@ export class WeightStore implements Disposable {
   }
 
   /** The buffer under `key`, of `bytes`: made at the first call; what `make` gives is uploaded by `fill`. */
-  get(key: string, bytes: number, make: (() => HostTensor) | undefined): GPUBuffer {
+  get(key: string, { bytes, make, precision }: Pick<PlannedSlot, "bytes" | "make" | "precision">): GPUBuffer {
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       const usage = USAGE.storage | USAGE.copyDst | USAGE.copySrc;
-      entry = { buffer: this.#gpu.buffer(bytes, usage, `constant ${key}`), make };
+      entry = { buffer: this.#gpu.buffer(bytes, usage, `constant ${key}`), make, precision };
       this.#entries.set(key, entry);
     }
     return entry.buffer;
@@ -58,8 +61,10 @@ export class WeightStore implements Disposable {
       if (this.#entries.get(key) !== entry) return; // the session was closed meanwhile
       const count = Math.min(step, size - start);
       const data = tensor.part === undefined ? elementsOf(tensor) : tensor.part(start, count);
-      const values = data instanceof Float32Array ? data : Float32Array.from(data);
-      this.#gpu.device.queue.writeBuffer(entry.buffer, 4 * start, values.buffer, values.byteOffset, values.byteLength);
+      const floats = data instanceof Float32Array ? data : Float32Array.from(data);
+      const values = entry.precision?.encode(floats) ?? floats;
+      const at = values.BYTES_PER_ELEMENT * start;
+      this.#gpu.device.queue.writeBuffer(entry.buffer, at, values.buffer, values.byteOffset, values.byteLength);
       this.#queued += values.byteLength;
       if (this.#queued < QUEUED) continue;
       this.#queued = 0;

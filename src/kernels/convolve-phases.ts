@@ -121,11 +121,11 @@ export function convolvePhases(
     const tile = tileFor(l, product);
     const taps = `rows ${rows.taps.join()}, columns ${columns.taps.join()}, tiles of ${tile.outputs}`;
     const key = `conv: ${tensorKey(weight)}, ${taps} in ${g.groups} groups, transposed`;
-    const weights = l.constant(key, () =>
+    const make = (): HostTensor =>
       lazyTensor("float32", foursWeightsShape(phase, tile.outputs), () => {
         return foursWeights(subKernel(elementsOf(weight), g, rows, columns), phase, tile.outputs).data;
-      }),
-    );
+      });
+    const weights = l.constant(key, make, true);
     const label = `${o.label}, phase ${rows.first},${columns.first}`;
     convolveFours(l, { ...product, tile }, { ...o, label }, weights);
   }

@@ -63,7 +63,7 @@ function laidOut(
   make: (w: ArrayLike<number>) => HostTensor,
 ): DeviceTensor {
   const key = `conv: ${tensorKey(weight)}, ${layout} in ${g.groups} groups${g.transposed ? ", transposed" : ""}`;
-  return l.constant(key, () => lazyTensor("float32", shape, () => make(elementsOf(weight)).data));
+  return l.constant(key, () => lazyTensor("float32", shape, () => make(elementsOf(weight)).data), true);
 }
 
 /** One convolution by a variant in fours. @param weight as ONNX stores it */

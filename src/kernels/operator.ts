@@ -95,8 +95,9 @@ export interface Lowering extends Capabilities {
    * A constant made from constants (packed or transformed weights), uploaded once for all plans under this key. The key
    * must say all that the data depends on; `tensorKey` (graph/identity.ts) stands for a tensor. It begins with a word of
    * the operator's own.
+   * @param weights whether a plan in half precision may round it to float16
    */
-  constant(key: string, make: () => HostTensor): DeviceTensor;
+  constant(key: string, make: () => HostTensor, weights?: boolean): DeviceTensor;
   dispatch(call: KernelCall): void;
 }
 

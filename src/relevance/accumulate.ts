@@ -132,7 +132,9 @@ function checkFinite(study: Study, images: BatchImages, what: string, values: Fl
     "model",
     "NOT_FINITE",
     `The ${what} of ${name} at layer ${study.meta.layer.name} hold ${String(values[at])} (value ${at % perImage}).`,
-    "Check the model and the preprocessing (mean, std, value range): its activations or gradients overflow float32.",
+    study.meta.settings.precision === undefined
+      ? "Check the model and the preprocessing (mean, std, value range): its activations or gradients overflow float32."
+      : "Use --precision f32: float16 ends at 65504.",
   );
 }
 

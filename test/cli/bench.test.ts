@@ -12,6 +12,7 @@ import { Context } from "../../src/cli/context.ts";
 import type { BenchDocument } from "../../src/cli/bench/document.ts";
 import { Output } from "../../src/cli/output.ts";
 import { testAdapters } from "../support/gpu.ts";
+import { halfAdapters } from "../support/half.ts";
 import { build } from "./built.ts";
 import { errorOf, Kept, temporaryFolder, unbraid, jsonOf, writeClassifier } from "./support.ts";
 
@@ -50,6 +51,21 @@ async function run(peers: readonly Peer[], ...argv: string[]): Promise<{ code: n
 }
 
 describe.skipIf(testAdapters.length === 0)("bench", () => {
+  it.skipIf(!halfAdapters.includes(adapter))("half precision is held to what float16 rounds, and said", async () => {
+    const peers = [peer("honest", () => 0), peer("wrong", () => 50)];
+    const { document } = await run(peers, "--precision", "f16");
+    expect(document.precision).toBe("f16");
+    const [network] = document.networks;
+    expect(network?.validated.map((v) => v.peer)).toEqual(["honest"]);
+    expect(network?.refused.map((v) => v.peer)).toEqual(["wrong"]);
+    // More than float32 rounds, by which it is told apart from a run in float32.
+    const { document: full } = await run([peer("honest", () => 0)]);
+    expect(full.precision).toBe("f32");
+    const [half, whole] = [network?.validated[0], full.networks[0]?.validated[0]];
+    expect(half?.difference ?? 0).toBeGreaterThan(whole?.bound ?? Infinity);
+    expect(half?.bound ?? 0).toBeGreaterThan(whole?.bound ?? Infinity);
+  });
+
   it("names measures of the demo network, each with an interval; absent peers are said to be so", async () => {
     const { code, document } = await run([peer("honest", () => 0), absent], "--layers", "--gradient", "--out", dir);
     expect(code).toBe(0);

@@ -36,6 +36,8 @@ export interface BenchDocument {
     readonly load_before: number;
     readonly load_after: number;
   };
+  /** How ours stores weights and activations. */
+  readonly precision: string;
   readonly rounds: number;
   readonly ceiling: Ceiling;
   readonly networks: readonly NetworkResult[];

@@ -1,4 +1,5 @@
 /** What is timed: an engine that holds one network for one size of batch. */
+import type { Precision } from "../../engine/precision.ts";
 
 export interface Feed {
   readonly name: string;
@@ -14,6 +15,8 @@ export interface Task {
   readonly feeds: readonly Feed[];
   /** Values that each run reads back. */
   readonly outputs: readonly string[];
+  /** How our engine stores weights and activations; peers compute in float32. */
+  readonly precision: Precision | undefined;
   /** What `--adapter` calls the adapter that engines on a GPU must run on. */
   readonly adapter: "hardware" | "lavapipe" | "swiftshader" | "software";
 }

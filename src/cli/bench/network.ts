@@ -1,6 +1,7 @@
 /** All that is measured of one network with one size of batch. */
 import { basename } from "node:path";
 import type { Figure } from "../../channels/statistics.ts";
+import type { Precision } from "../../engine/precision.ts";
 import { UnbraidError } from "../../errors.ts";
 import { Gpu } from "../../gpu/gpu.ts";
 import { openAdapter } from "../../gpu/dawn/adapters.ts";
@@ -25,6 +26,7 @@ export interface NetworkOptions {
   readonly side?: number | undefined;
   readonly layers: boolean;
   readonly gradient: boolean;
+  readonly precision: Precision | undefined;
   /** Cold and warm starts, so many of each. */
   readonly starts: number;
 }
@@ -40,7 +42,13 @@ export async function benchNetwork(
   options: NetworkOptions,
 ): Promise<NetworkResult> {
   const { out, signal } = context;
-  const { task, shaped } = await prepareTask(opened, options.batch, options.side, options.adapter.kind);
+  const { task, shaped } = await prepareTask(
+    opened,
+    options.batch,
+    options.side,
+    options.adapter.kind,
+    options.precision,
+  );
   const work = workOf(shaped);
   const operations = work.reduce((n, w) => n + w.operations, 0);
   const network = basename(opened.path).replace(/\.onnx$/, "");
@@ -125,7 +133,7 @@ async function profile(
   try {
     for (let k = 0; k < times; k++) {
       const found = await ours.profile();
-      if (!differenceOf(found.output, output, work).holds) return undefined;
+      if (!differenceOf(found.output, output, work, ours.precision).holds) return undefined;
       profiles.push(found.times);
     }
   } catch (error) {
@@ -149,7 +157,8 @@ async function starts(
     const times: number[] = [];
     for (let k = 0; k < options.starts; k++) {
       const started = await firstLogits(task, options.adapter.name, kind === "cold");
-      if (!differenceOf(started.output, output, work).holds) throw new Error(`a ${kind} start gave other logits`);
+      if (!differenceOf(started.output, output, work, ours.precision).holds)
+        throw new Error(`a ${kind} start gave other logits`);
       times.push(started.ms);
     }
     if (times.length > 0) measures[`${kind}_start_ms`] = medianOf(times);

@@ -1,6 +1,7 @@
 /** Our engine as one that is timed, and what else can be told of it: GPU time, memory, the event loop's share. */
 import { readFileSync } from "node:fs";
 import type { Executable } from "../../engine/executable.ts";
+import type { Precision } from "../../engine/precision.ts";
 import { gradientName, seedName, type Plan } from "../../engine/plan.ts";
 import { Session } from "../../engine/session.ts";
 import { must } from "../../errors.ts";
@@ -33,7 +34,7 @@ export class OurEngine implements Engine {
 
   /** @param graph of the task's file, its inputs as they are stored */
   static async open(gpu: Gpu, graph: Graph, task: Task): Promise<OurEngine> {
-    const session = new Session(gpu, graph);
+    const session = new Session(gpu, graph, { precision: task.precision });
     try {
       const inputs = new Map(task.feeds.map((f) => [f.name, f.shape]));
       return new OurEngine(gpu, session, await session.prepare({ inputs, outputs: task.outputs }), task);
@@ -41,6 +42,10 @@ export class OurEngine implements Engine {
       session[Symbol.dispose]();
       throw error;
     }
+  }
+
+  get precision(): Precision | undefined {
+    return this.#task.precision;
   }
 
   get plan(): Plan {

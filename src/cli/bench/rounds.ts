@@ -68,7 +68,7 @@ export async function compare(ours: Engine, peers: readonly Peer[], options: Rou
         const engine = await peer.open(task);
         opened.push(engine);
         first = await engine.run(1);
-        const worst = differenceOf(output, first.output, work);
+        const worst = differenceOf(output, first.output, work, task.precision);
         if (worst.holds) contenders.push({ engine, times: [], repeats: repeatsFor((await engine.run(1)).ms), worst });
         else refused.push(verdict(peer.name, worst));
       } catch (error) {
@@ -94,7 +94,7 @@ export async function compare(ours: Engine, peers: readonly Peer[], options: Rou
           continue;
         }
         contender.times.push(theirs.ms);
-        const found = differenceOf(mine.output, theirs.output, work);
+        const found = differenceOf(mine.output, theirs.output, work, task.precision);
         if (!found.holds) refused.push(verdict(contender.engine.name, found));
         if (!found.holds || found.difference > contender.worst.difference) contender.worst = found;
       }

@@ -1,6 +1,7 @@
 /** One start: opens the adapter, reads the model, runs once. What it answers is the time since this process began. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { f16 } from "../../engine/halves.ts";
 import { Session } from "../../engine/session.ts";
 import { must } from "../../errors.ts";
 import { readModelFile } from "../../files.ts";
@@ -14,6 +15,8 @@ interface StartJob {
   readonly path: string;
   readonly outputs: readonly string[];
   readonly adapter: string;
+  /** Its name; null for float32. */
+  readonly precision: string | null;
 }
 type Command =
   { readonly job: StartJob } | { readonly run: number; readonly output: string; readonly feeds: readonly ChildFeed[] };
@@ -22,10 +25,12 @@ const answer = (value: unknown): void => {
   process.stdout.write(`\n${MARK}${JSON.stringify(value)}\n`);
 };
 
-async function first({ path, outputs, adapter }: StartJob, feeds: readonly ChildFeed[]): Promise<Sample> {
+async function first({ path, outputs, adapter, precision }: StartJob, feeds: readonly ChildFeed[]): Promise<Sample> {
   using opened = await openAdapter({ name: adapter });
   using gpu = await Gpu.open(opened.adapter);
-  using session = new Session(gpu, buildGraph(readModelFile(path)));
+  using session = new Session(gpu, buildGraph(readModelFile(path)), {
+    precision: precision === f16.name ? f16 : undefined,
+  });
   const inputs = new Map(
     feeds.map(({ name, shape, file }) => {
       const bytes = readFileSync(file);

@@ -20,7 +20,9 @@ export async function firstLogits(task: Task, adapter: string, cold: boolean): P
     : {};
   const engine = new ChildEngine("start", [process.execPath, MAIN], task.feeds, environment);
   try {
-    await engine.ask({ job: { path: resolve(task.path), outputs: task.outputs, adapter } });
+    await engine.ask({
+      job: { path: resolve(task.path), outputs: task.outputs, adapter, precision: task.precision?.name ?? null },
+    });
     return await engine.run(1);
   } finally {
     await engine.close();

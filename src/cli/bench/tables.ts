@@ -91,7 +91,7 @@ function layerSheet({ network, batch, layers }: NetworkResult): Sheet[] {
 
 /** What is said of the run: where, how busy, against what ceiling, and who is missing. */
 function remarks(document: BenchDocument): string[] {
-  const { adapter, machine, ceiling, networks, rounds, date } = document;
+  const { adapter, machine, ceiling, networks, rounds, date, precision } = document;
   const absent = new Map(networks.flatMap((n) => n.absent.map((a) => [a.peer, `${a.peer}: ${a.why}`] as const)));
   const refused = networks.flatMap((n) =>
     n.refused.map(
@@ -102,6 +102,7 @@ function remarks(document: BenchDocument): string[] {
   return [
     `${date}; ${adapter.name}${adapter.software ? " (software)" : ""}; ${machine.processor}, ${machine.cpus} threads, load ${digits(machine.load_before)} before and ${digits(machine.load_after)} after; Node ${machine.node}; medians of ${rounds} alternating rounds.`,
     `The adapter's ceiling by its probes: ${digits(ceiling.gflops.value)} GFLOP/s (multiplications and additions), ${digits(ceiling.gbytes_per_second.value)} GB/s copied; shares are of the direct way's operations.`,
+    ...(precision === "f32" ? [] : ["Ours stores weights and activations in float16; peers compute in float32."]),
     ...(refused.length === 0 ? [] : [`Not timed, since outputs differ: ${refused.join("; ")}.`]),
     ...(absent.size === 0 ? [] : [`Absent: ${[...absent.values()].join("; ")}.`]),
   ];

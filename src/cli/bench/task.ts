@@ -1,4 +1,5 @@
 /** A model file as a task for all engines: shapes, and inputs that every run repeats. */
+import type { Precision } from "../../engine/precision.ts";
 import { UnbraidError } from "../../errors.ts";
 import { sizeOf, type ShapedGraph } from "../../graph/graph.ts";
 import { inferShapes } from "../../graph/infer.ts";
@@ -18,6 +19,7 @@ export async function prepareTask(
   asked: number,
   side: number | undefined,
   adapter: OpenAdapter["kind"],
+  precision: Precision | undefined,
 ): Promise<PreparedTask> {
   const { graph, path } = opened;
   const shapes = await guessShapes(opened, side, () => undefined);
@@ -35,7 +37,7 @@ export async function prepareTask(
   });
   const batch = feeds[0]?.shape[0] ?? 1;
   const shaped = inferShapes(graph, new Map(feeds.map((f) => [f.name, f.shape])), inferRule);
-  return { task: { path, batch, feeds, outputs: graph.outputs, adapter }, shaped };
+  return { task: { path, batch, feeds, outputs: graph.outputs, precision, adapter }, shaped };
 }
 
 /** Of the size that preprocessed images have, and no two neighbours equal. */

@@ -1,4 +1,5 @@
 /** What a network must do at least, by its own definition: multiplications and additions, bytes; and how much it may round. */
+import type { Precision } from "../../engine/precision.ts";
 import { convLayers } from "../../graph/conv-layers.ts";
 import { sizeOf, type GraphNode, type ShapedGraph } from "../../graph/graph.ts";
 
@@ -48,6 +49,16 @@ function innerSize(graph: ShapedGraph, { opType, inputs, attributes }: GraphNode
 const WINOGRAD = 8;
 
 /**
+ * What half precision adds to the bound: a layer's output, and its weights, are rounded to float16, u16 of their size; so is
+ * what Winograd's transformed weights weigh, which its transforms enlarge as they do float32's roundings.
+ */
+function halfBound(work: readonly NodeWork[], largest: number): number {
+  const u16 = 2 ** -11;
+  const layers = work.reduce((n, w) => n + (w.depth === 0 ? 1 : 1 + (w.what === "3x3" ? WINOGRAD : 1)), 1);
+  return u16 * layers * largest;
+}
+
+/**
  * How far two engines' outputs may lie apart, of outputs of size `largest`: each layer adds rounding errors of float32, u
  * times the root of the length of its sums relative to its values' size, in both engines. Wrong results are off by far more:
  * by the outputs' own size.
@@ -68,9 +79,14 @@ export interface Difference {
 }
 
 /** Outputs beside the peer's; what is not a number, or not as many, does not hold. */
-export function differenceOf(ours: Float32Array, theirs: Float32Array, work: readonly NodeWork[]): Difference {
+export function differenceOf(
+  ours: Float32Array,
+  theirs: Float32Array,
+  work: readonly NodeWork[],
+  precision?: Precision,
+): Difference {
   const largest = theirs.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
-  const bound = roundingBound(work, largest);
+  const bound = roundingBound(work, largest) + (precision === undefined ? 0 : halfBound(work, largest));
   if (ours.length !== theirs.length || ours.length === 0) return { difference: Infinity, bound, holds: false };
   let difference = 0;
   for (let k = 0; k < ours.length; k++) {

@@ -16,6 +16,7 @@ import { CHECK_FAILED, type Command } from "../command.ts";
 import type { Context } from "../context.ts";
 import { PREPROCESS_OPTIONS } from "../images.ts";
 import { openModel } from "../model.ts";
+import { PRECISION_OPTION, precisionOf } from "../precision.ts";
 
 export const bench: Command = {
   name: "bench",
@@ -35,6 +36,7 @@ export const bench: Command = {
       help: "an engine to beat: its net.mjs exports build, compile, bind, run",
     },
     crop: { ...PREPROCESS_OPTIONS.crop, help: "side of the images, where the model leaves it open (224)" },
+    ...PRECISION_OPTION,
     out: { type: "string", value: "DIR", help: "writes bench.json, bench.md and rooflines into this folder" },
   },
   details:
@@ -59,6 +61,7 @@ export async function runBench(context: Context, given?: readonly Peer[]): Promi
   const rounds = args.number("rounds", { integer: true, least: 1, most: 10000 }) ?? 7;
   const starts = args.number("starts", { integer: true, least: 0, most: 100 }) ?? 2;
   const side = args.number("crop", { integer: true, least: 1 });
+  const precision = precisionOf(args);
   const folder = args.text("out");
   if (folder !== undefined) checkFolder(context, folder);
   const peers = chosenPeers(
@@ -72,7 +75,15 @@ export async function runBench(context: Context, given?: readonly Peer[]): Promi
   const { name, kind, software } = device.adapter;
   const probes = new CeilingProbes(device.gpu, software);
   await probes.probe(1);
-  const options = { peers, rounds, starts, side, layers: args.flag("layers"), gradient: args.flag("gradient") };
+  const options = {
+    peers,
+    rounds,
+    starts,
+    side,
+    precision,
+    layers: args.flag("layers"),
+    gradient: args.flag("gradient"),
+  };
   const found: NetworkResult[] = [];
   for (const model of opened)
     for (const batch of batches) {
@@ -95,6 +106,7 @@ export async function runBench(context: Context, given?: readonly Peer[]): Promi
       ...{ platform: `${process.platform}-${process.arch}`, node: process.version },
       ...{ load_before: before, load_after: loadavg()[0] ?? NaN },
     },
+    precision: precision?.name ?? "f32",
     rounds,
     ceiling,
     networks: found.map((n) => withShares(n, ceiling)),

@@ -1,6 +1,7 @@
 /** `unbraid classify`: the five most probable classes of images. */
 import { countNonFinite } from "../../engine/finite.ts";
 import { Session } from "../../engine/session.ts";
+import type { Precision } from "../../engine/precision.ts";
 import { must, UnbraidError } from "../../errors.ts";
 import type { Classifier } from "../../graph/classifier.ts";
 import type { Graph } from "../../graph/graph.ts";
@@ -12,6 +13,7 @@ import { fitBatch } from "../fit-batch.ts";
 import { FOLDER_OPTIONS, imageBatches, imageNetwork, PREPROCESS_OPTIONS } from "../images.ts";
 import { labelNames } from "../labels.ts";
 import { openModel } from "../model.ts";
+import { overflowRemedy, PRECISION_OPTION, precisionOf } from "../precision.ts";
 import { Progress } from "../progress.ts";
 
 export const classify: Command = {
@@ -28,6 +30,7 @@ export const classify: Command = {
     classes: { type: "string", value: "FILE", help: "the same file as `study` takes" },
     top: { type: "string", value: "N", help: "classes an image (5)" },
     ...PREPROCESS_OPTIONS,
+    ...PRECISION_OPTION,
     "skip-bad": FOLDER_OPTIONS["skip-bad"],
   },
   details:
@@ -51,9 +54,10 @@ async function run(context: Context): Promise<undefined> {
   const { classifier, logits: count } = whole;
   const names = labelNames(opened.model, modelPath, args.text("labels") ?? args.text("classes"), count);
   const top = args.number("top", { integer: true, least: 1 }) ?? 5;
+  const precision = precisionOf(args);
   using device = await context.openDevice();
   const network = fitBatch(context, device, opened.graph, whole);
-  using session = new Session(device.gpu, opened.graph);
+  using session = new Session(device.gpu, opened.graph, { precision });
   const probable = endsInSoftmax(opened.graph, classifier);
   const progress = new Progress(out, "images", items.length);
   const rows: Row[] = [];
@@ -62,7 +66,7 @@ async function run(context: Context): Promise<undefined> {
     images.items.forEach((item, n) => {
       const values = logits.subarray(n * count, (n + 1) * count);
       const image = shownPath(paths, items, item);
-      checkFinite(values, image, classifier.logits);
+      checkFinite(values, image, classifier.logits, precision);
       rows.push({ image, top: best(probable ? values : softmax(values), top, names) });
     });
     progress.update(images.next);
@@ -72,7 +76,7 @@ async function run(context: Context): Promise<undefined> {
 }
 
 /** Probabilities of logits that are not numbers would look like an answer. */
-function checkFinite(logits: Float32Array, image: string, name: string): void {
+function checkFinite(logits: Float32Array, image: string, name: string, precision: Precision | undefined): void {
   const wrong = countNonFinite(logits);
   if (wrong === 0) return;
   const first = logits.findIndex((x) => !Number.isFinite(x));
@@ -80,7 +84,7 @@ function checkFinite(logits: Float32Array, image: string, name: string): void {
     "model",
     "NOT_FINITE",
     `${image}: ${wrong} of the ${logits.length} logits ("${name}") are not finite; that of class ${first} is ${logits[first] ?? NaN}`,
-    "Check the preprocessing and the model's weights: an activation overflows float32, or a weight is not finite.",
+    overflowRemedy(precision),
   );
 }
 

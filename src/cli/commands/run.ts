@@ -9,6 +9,7 @@ import type { Context } from "../context.ts";
 import { evaluate } from "../evaluate.ts";
 import { openModel, type OpenModel } from "../model.ts";
 import { encodeNpy, readNpy, type NpyTensor } from "../npy.ts";
+import { PRECISION_OPTION, precisionOf } from "../precision.ts";
 import { table } from "../table.ts";
 
 export const run: Command = {
@@ -29,6 +30,7 @@ export const run: Command = {
       value: "[NAME=]FILE.npy",
       help: "writes a value, as float32, int64 or bool; without a name the network's output",
     },
+    ...PRECISION_OPTION,
   },
   details:
     "Prints shape, least, greatest and mean of each value asked for; of the network's outputs where none is. NaN and\n" +
@@ -47,10 +49,11 @@ async function runOnce(context: Context): Promise<undefined> {
   const { args, out } = context;
   const opened = openModel(context, args.positional(0), "as stored");
   const inputs = readInputs(opened, args.texts("input"));
+  const precision = precisionOf(args);
   const wanted = outputsOf(opened, args.texts("output"));
   for (const { file } of wanted) if (file !== undefined) context.checkWritable(file);
   using device = await context.openDevice();
-  const values = await evaluate(device.gpu, opened.graph, inputs, [...new Set(wanted.map((w) => w.name))]);
+  const values = await evaluate(device.gpu, opened.graph, inputs, [...new Set(wanted.map((w) => w.name))], precision);
   context.signal.throwIfAborted();
   const results = wanted.map(({ name, file }) => {
     const tensor = values.get(name);
@@ -62,10 +65,13 @@ async function runOnce(context: Context): Promise<undefined> {
     results.flatMap((r): [string, number][] => (r.not_finite === 0 ? [] : [[r.name, r.not_finite]])),
   );
   for (const [name, count] of Object.entries(notFinite))
-    out.warn(`"${name}": ${count} of ${values.get(name)?.data.length ?? 0} elements are NaN or infinite`, {
-      name,
-      count,
-    });
+    out.warn(
+      `"${name}": ${count} of ${values.get(name)?.data.length ?? 0} elements are NaN or infinite${precision !== undefined ? ": float16 ends at 65504, --precision f32 goes further" : ""}`,
+      {
+        name,
+        count,
+      },
+    );
   await out.result(
     { outputs: results, non_finite: notFinite },
     table(

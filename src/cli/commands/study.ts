@@ -31,6 +31,7 @@ import {
   type ImageNetwork,
 } from "../images.ts";
 import { openModel, type OpenModel } from "../model.ts";
+import { PRECISION_OPTION, precisionOf } from "../precision.ts";
 import { Progress, showSeconds } from "../progress.ts";
 import { DEFAULT_TAU, layerSummary, readStudy, showLayers } from "../studies.ts";
 import { chooseLayers } from "../study-layers.ts";
@@ -70,6 +71,7 @@ export const study: Command = {
     resume: { type: "boolean", help: "go on with an unfinished study in --out" },
     "skip-bad": FOLDER_OPTIONS["skip-bad"],
     ...PREPROCESS_OPTIONS,
+    ...PRECISION_OPTION,
   },
   details: "Ctrl-C leaves a study that --resume continues to the very same result; it is also saved once a minute.",
   example: "unbraid study resnet50.onnx --preset imagenet --images train --layer layer4.2.conv3 --out layer4.study",
@@ -108,7 +110,7 @@ async function run(context: Context): Promise<undefined> {
       taus: firstOf(result).meta.taus,
     });
     batch = network.batch;
-    using session = new Session(device.gpu, opened.graph);
+    using session = new Session(device.gpu, opened.graph, { precision: precisionOf(args) });
     using pass = await RelevancePass.open(session, options);
     const progress = new Progress(out, "images", part.end - start);
     const skipped: SkippedImage[] = [];
@@ -152,6 +154,7 @@ async function commonMeta(
       `a study takes at most ${MAX_TAUS} values of tau, given ${taus.length}`,
       "Give fewer.",
     );
+  const precision = precisionOf(context.args);
   const perClass = list.classes.map(() => 0);
   for (const { label } of list.items) perClass[label] = (perClass[label] ?? 0) + 1;
   return {
@@ -167,8 +170,12 @@ async function commonMeta(
     preprocess: showPreprocess(spec),
     taus: taus.length === 0 ? [DEFAULT_TAU] : [...new Set(taus)].sort((a, b) => a - b),
     folds: context.args.number("folds", { integer: true, least: 1, most: MAX_FOLDS }) ?? DEFAULT_FOLDS,
-    // With the files' sizes, so that a study is not continued on other images of the same names.
-    settings: { files: await imageListDigest(list.items, root) },
+    settings: {
+      // With the files' sizes, so that a study is not continued on other images of the same names.
+      files: await imageListDigest(list.items, root),
+      // Absent for float32, as in studies of earlier versions.
+      ...(precision === undefined ? {} : { precision: precision.name }),
+    },
   };
 }
 
