@@ -2,7 +2,8 @@
 // networks as ONNX files, as tools/zoo/export.py names them, or simply resnet50.onnx, vgg16.onnx, mobilenet_v2.onnx,
 // densenet121.onnx, efficientnet_b0.onnx; those that are missing are said to be. Each runs through `unbraid bench`, on
 // each of --adapters (lavapipe,swiftshader), --rounds N; --prototype DIR and --python PATH as there. --study MODEL and
-// --images DIR add the study beside plain forward (bench/study.mjs). --save FILE keeps all figures as JSON.
+// --images DIR (--preset NAME) add the study beside plain forward (bench/study.mjs) and, with --python, beside the original
+// procedure (bench/original.mjs). --save FILE keeps all figures as JSON.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -128,29 +129,42 @@ for (const name of ["vgg16", "mobilenet_v2", "densenet121", "efficientnet_b0"]) 
   );
 }
 if (values.study !== undefined) {
-  const argv = [here("study.mjs"), "--model", values.study, ...given("images"), ...given("preset"), ...given("rounds")];
-  const figures = json(argv, { ADAPTER: adapters[0] });
-  all.push(figures);
-  console.error("the study is of all layers here; the row of the last layer alone is bounded by it");
-  const r = figures.ratio;
+  const argv = ["--model", values.study, ...given("images"), ...given("preset")];
+  const study = (...more) => {
+    const figures = json([here("study.mjs"), ...argv, ...given("rounds"), ...more], { ADAPTER: adapters[0] });
+    all.push(figures);
+    return figures.ratio;
+  };
+  const last = study("--layer", "last");
   row(
-    "study's images a second over forward's (all layers)",
+    "study at the last layer, images a second over forward's",
     adapters[0],
-    r && { value: 1 / r.value, low: 1 / r.high, high: 1 / r.low },
+    last && { value: 1 / last.value, low: 1 / last.high, high: 1 / last.low },
     0.85,
     0.95,
   );
+  row("study of all layers, time over forward's", adapters[0], study(), 2.5, 2.5, false);
+  if (values.python !== undefined) {
+    const figures = json([here("original.mjs"), ...argv, "--layer", "all", "--rounds", "1", ...given("python")], {
+      ADAPTER: adapters[0],
+    });
+    all.push(figures);
+    row("original procedure in PyTorch over study and find, all layers", adapters[0], figures.ratio, 10, 50);
+  }
 }
-const size = existsSync(here("../scripts/bundle-size.mjs"))
-  ? spawnSync(process.execPath, [here("../scripts/bundle-size.mjs")], {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "inherit"],
-    }).stdout
-  : "";
+const sizes = spawnSync(process.execPath, [here("../scripts/bundle-size.mjs"), "--json"], { encoding: "utf8" }).stdout;
+const [bundle] = JSON.parse(sizes);
+row(
+  "bundle for inference and gradients, bytes of gzip",
+  "",
+  { value: bundle.gzip, low: bundle.gzip, high: bundle.gzip },
+  80_000,
+  50_000,
+  false,
+);
 
 console.table(rows);
-console.log(size);
 if (missing.length > 0) console.log(`not in ${values.models}: ${missing.join(", ")}`);
 console.log(`load at the end: ${loadavg()[0].toFixed(1)}`);
 if (values.save !== undefined)
-  writeFileSync(values.save, `${JSON.stringify({ rows, size, missing, all }, undefined, 1)}\n`);
+  writeFileSync(values.save, `${JSON.stringify({ rows, sizes: JSON.parse(sizes), missing, all }, undefined, 1)}\n`);

@@ -7,6 +7,7 @@ import type { Graph } from "../graph/graph.ts";
 import { relevanceRequest, type PassOptions } from "../relevance/pass.ts";
 import type { Context, Device } from "./context.ts";
 import { withBatch, type ImageNetwork } from "./images.ts";
+import { precisionOf } from "./precision.ts";
 import { showBytes } from "./table.ts";
 
 /** The plans of sessions that are open at once, session by session. */
@@ -40,7 +41,9 @@ export function fitBatch(
   { adapter, gpu }: Device,
   graph: Graph,
   network: ImageNetwork,
-  plans: SessionPlans = (n) => [plansOf(gpu, graph, { inputs: inputsOf(n), outputs: [n.classifier.logits] })],
+  plans: SessionPlans = (n) => [
+    plansOf(gpu, graph, { inputs: inputsOf(n), outputs: [n.classifier.logits], precision: precisionOf(context.args) }),
+  ],
 ): ImageNetwork {
   const budget = context.memory();
   if (context.args.flag("batch") || network.classifier.batch !== null) return network;
@@ -67,7 +70,10 @@ export function fitRelevance(
     ...{ input: classifier.input, logits: classifier.logits, imageShape, logitCount: logits, batch },
   });
   const network = fitBatch(context, device, graph, whole, (n) => [
-    plansOf(device.gpu, graph, relevanceRequest(graph, optionsOf(n)).request),
+    plansOf(device.gpu, graph, {
+      ...relevanceRequest(graph, optionsOf(n)).request,
+      precision: precisionOf(context.args),
+    }),
   ]);
   return { network, options: optionsOf(network) };
 }

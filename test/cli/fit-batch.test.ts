@@ -48,6 +48,16 @@ describe.skipIf(testAdapters.length === 0)("with an adapter", () => {
     for (const { bytes } of found) expect(bytes.equals(found[0]?.bytes ?? Buffer.of())).toBe(true);
   });
 
+  it.skipIf(testAdapters[0] !== "lavapipe")("what half precision takes is counted as such", async () => {
+    const bytes = async (...rest: string[]): Promise<number> => {
+      const ran = await unbraid(...study("half.study", "--json", ...rest));
+      expect(ran.code).toBe(0);
+      return Number(/"bytes":(\d+)/.exec(said(ran))?.[1]);
+    };
+    const [single, half] = [await bytes(), await bytes("--precision", "f16")];
+    expect(half).toBeLessThan(single);
+  });
+
   it("one image where not even that fits, with a warning", async () => {
     const ran = await unbraid(...study("one.study", "--memory", "1", "--json"));
     expect([ran.code, jsonOf<Chosen>(ran).batch]).toEqual([0, 1]);
