@@ -11,6 +11,7 @@ import { constant, type AdditiveOptions, type AdditiveRequest } from "./additive
 import { overKinds } from "./filter-kinds.ts";
 import { addTo, dot, form, plus, scaled, times, type Vector } from "./linear-algebra.ts";
 import type { GroupMoments } from "./moments.ts";
+import { pause } from "./pause.ts";
 import type { Random } from "./random.ts";
 
 export interface TuningOptions {
@@ -109,7 +110,7 @@ const plantsFor = (size: number): number => Math.max(24, Math.min(240, Math.floo
  * Plants sums of two channels of different top classes and fits.
  * @throws UnbraidError PLANT_CHANNELS where no two channels have different top classes
  */
-export function tune(options: TuningOptions): Tuning {
+export async function tune(options: TuningOptions): Promise<Tuning> {
   const { moments, filters, rows, taps, random, signal, onProgress } = options;
   const plants = options.plants ?? plantsFor(moments.size);
   const channels = rows.flatMap((row, channel) => {
@@ -126,6 +127,7 @@ export function tune(options: TuningOptions): Tuning {
     );
   const equations: Equations[] = [];
   while (equations.length < plants) {
+    await pause();
     signal?.throwIfAborted();
     onProgress?.(equations.length / plants);
     const [a, b] = [channels[random.below(channels.length)], channels[random.below(channels.length)]];

@@ -10,6 +10,7 @@ import type { Concept } from "./concepts.ts";
 import { SPLIT_FILTERS, type Standings } from "./guards.ts";
 import { patchSize, type GroupMoments } from "./moments.ts";
 import type { SecondPassSource, SplitPlanning, WeightRule } from "./planning.ts";
+import { pause } from "./pause.ts";
 import { Random } from "./random.ts";
 import type { Folds } from "./rho.ts";
 import { tune, tunedSplit } from "./tuned.ts";
@@ -70,7 +71,8 @@ export async function openWeightSplits(
   try {
     const evidence = await weightEvidence(p, second, { conv, pass, groups, groupOf, kept, choosing }, stage);
     // Fitted once, without the held-out images.
-    const splitters = new Map(groups.map((group) => [group, splitter(p, rule, scale, group, evidence.groups())]));
+    const splitters = new Map<number, Splitter>();
+    for (const group of groups) splitters.set(group, await splitter(p, rule, scale, group, evidence.groups()));
     const split = splitBy(p, evidence, (channel) => must(splitters.get(groupOf(channel)), "splitter"), groupOf);
     return {
       parts: (concept) => evidence.parts(concept),
@@ -106,19 +108,19 @@ function withOthers(
 }
 
 /** @throws UnbraidError PLANT_CHANNELS */
-function splitter(
+async function splitter(
   { study, signal }: SplitPlanning,
   rule: WeightRule,
   scale: Scale,
   group: number,
   byGroup: ReadonlyMap<number, GroupMoments>,
-): Splitter {
+): Promise<Splitter> {
   if (rule === "additive") return (request) => additiveSplit({ ...request, options: { ...scale } });
   const { layer } = study.meta;
   const moments = must(byGroup.get(group), "moments");
   const rows = groupRows(layer, group);
   const filters = new UnitFilters(moments, rows);
-  const tuning = tune({
+  const tuning = await tune({
     ...{ moments, filters, rows, taps: tapsOf(layer), random: new Random(SEED) },
     ...(signal === undefined ? {} : { signal }),
   });
@@ -157,10 +159,14 @@ function splitBy(
         sign: layer.sign[channel] ?? 1,
         exclude: [channel - (group * layer.outChannels) / layer.groups],
       });
-      const rows = wanted?.standings.filters(channel).slice(0, filterCount(layer)) ?? [];
-      const of = (weights: Float64Array): T[] =>
-        wanted === undefined ? [] : [wanted.of(split({ ...common, weights, sign: 1, exclude: [] }))];
-      found.push({ parts, k, filters: rows.flatMap(of) });
+      const ofFilters: T[] = [];
+      if (wanted !== undefined)
+        for (const weights of wanted.standings.filters(channel).slice(0, filterCount(layer))) {
+          await pause();
+          signal?.throwIfAborted();
+          ofFilters.push(wanted.of(split({ ...common, weights, sign: 1, exclude: [] })));
+        }
+      found.push({ parts, k, filters: ofFilters });
     }
     return found;
   };

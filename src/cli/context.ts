@@ -7,7 +7,7 @@ import { UnbraidError } from "../errors.ts";
 import { writeFileAtomic } from "../files.ts";
 import { openAdapter, type OpenAdapter } from "../gpu/dawn/adapters.ts";
 import { Gpu } from "../gpu/gpu.ts";
-import { ImagePool, usualThreads } from "../images/image-pool.ts";
+import { ImagePool, POOL_THREADS, usualThreads } from "../images/image-pool.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Output } from "./output.ts";
 import { openTuner, tuneMode, type TuneMode } from "./tuning.ts";
@@ -24,6 +24,8 @@ export class Context implements Disposable {
   /** Aborted by ctrl-C with an UnbraidError. */
   readonly signal: AbortSignal;
   readonly #tune: TuneMode;
+  /** Of --workers. */
+  readonly #workers: number | undefined;
   readonly #gpus = new Set<Gpu>();
   /** Files that the command has said it will write. */
   readonly #written = new Set<string>();
@@ -31,12 +33,15 @@ export class Context implements Disposable {
   /** Images that `imagePool` was asked for. */
   #images = 0;
 
-  /** @throws UnbraidError OPTION_VALUE for a --tune that there is not */
+  /** @throws UnbraidError OPTION_VALUE for a --tune, --workers, --batch or --memory that there is not */
   constructor(args: Arguments, out: Output, signal: AbortSignal) {
     this.args = args;
     this.#tune = tuneMode(args);
     this.out = out;
     this.signal = signal;
+    this.#workers = args.number("workers", { integer: true, least: 0, most: POOL_THREADS });
+    this.batch(1);
+    this.memory();
   }
 
   /**
@@ -93,12 +98,10 @@ export class Context implements Disposable {
    * serves the whole command, which may come back for images class by class.
    * @param images so many more
    * @returns nothing where the main thread is to decode
-   * @throws UnbraidError OPTION_VALUE
    */
   imagePool(images: number): ImagePool | undefined {
     this.#images += images;
-    const given = this.args.number("workers", { integer: true, least: 0, most: 64 });
-    const threads = Math.min(given ?? usualThreads(availableParallelism(), this.#images), this.#images);
+    const threads = Math.min(this.#workers ?? usualThreads(availableParallelism(), this.#images), this.#images);
     if (threads === 0) return undefined;
     this.#pool ??= new ImagePool(threads, this.signal);
     this.#pool.grow(threads);

@@ -97,12 +97,19 @@ export class Steps {
     out.note(`\n$ ${shown}`, "step", { command: shown });
     const began = performance.now();
     const inner = new StepOutput(out, signal);
-    await command.run(new StepContext(command, [...argv, ...hidden], inner, this.#context, this.#device));
+    const whole = [...argv, ...hidden, ...this.#given("batch"), ...this.#given("memory")];
+    await command.run(new StepContext(command, whole, inner, this.#context, this.#device));
     signal.throwIfAborted();
     const seconds = (performance.now() - began) / 1000;
     this.done.push({ name: command.name, command: shown, seconds });
     out.note(`${lastLine(inner.text)} (${seconds.toFixed(1)} s)`, "done", { name: command.name, seconds });
     return inner.json_ as T;
+  }
+
+  /** An option of the demo that its steps are to have too. */
+  #given(name: string): string[] {
+    const value = this.#context.args.text(name);
+    return value === undefined ? [] : [`--${name}`, value];
   }
 }
 

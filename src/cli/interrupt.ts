@@ -1,7 +1,7 @@
-/** Ctrl-C: the first ends the command in order, the second at once. */
+/** Ctrl-C, or a terminal that closes: the first ends the command in order, the second at once. */
 import { UnbraidError } from "../errors.ts";
 
-const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export interface Interrupt extends Disposable {
   readonly signal: AbortSignal;

@@ -32,7 +32,11 @@ export const GLOBAL_OPTIONS = {
     value: "off|once|full",
     help: "measure which kernels are fastest here: never (off, the default), what no earlier run has measured, or all anew",
   },
-  batch: { type: "string", value: "N", help: "images at a time (default: up to 64, as --memory allows)" },
+  batch: {
+    type: "string",
+    value: "N",
+    help: "images at a time (default: what is fast on the adapter, as far as --memory allows)",
+  },
   memory: { type: "string", value: "MB", help: "GPU memory that the default of --batch may take (2048)" },
   workers: {
     type: "string",

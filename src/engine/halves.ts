@@ -32,8 +32,9 @@ function store(calls: readonly KernelCall[], roundable: ReadonlySet<number>): Re
 }
 
 /**
- * Half precision, for `Session` and `PlanRequest`. Needs the device's shader-f16. Numbers are rounded by 2^-11 of their size where
- * they are stored, and are infinite from 65520 on.
+ * Half precision, for `Session` and `PlanRequest`. Needs the device's shader-f16. Numbers are rounded where they are stored, by 2^-11 of
+ * their size on lavapipe, which takes the nearest and makes 65520 and more infinite. WGSL also allows 2^-10, and the largest
+ * float16, 65504, for numbers up to 2^16.
  */
 export const f16: Precision = {
   name: "f16",

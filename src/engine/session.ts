@@ -43,7 +43,7 @@ export class Session implements Disposable {
    */
   async prepare(asked: PlanRequest): Promise<Executable> {
     this.#check();
-    const request = { precision: this.#precision, ...asked };
+    const request = { ...asked, precision: asked.precision ?? this.#precision };
     request.precision?.checkDevice(this.gpu);
     const { subgroups, workgroupBytes } = this.gpu;
     const tiles = await tunerOf(this.gpu)?.tune(this.graph, request);

@@ -28,7 +28,18 @@ export function damaged(error: unknown): boolean {
   );
 }
 
+/** Not a fault of the file: whether there is memory enough depends on what else is decoded at the time. */
+const outOfMemory = (name: string, why: unknown): UnbraidError =>
+  new UnbraidError(
+    "input",
+    "IMAGE_MEMORY",
+    `there was not enough memory to decode ${name}: ${summary(why)}`,
+    "Use fewer --workers, or scale the image down.",
+    { cause: why },
+  );
+
 export function corrupt(name: string, why: unknown): UnbraidError {
+  if (/out of memory|cannot allocate/i.test(summary(why))) return outOfMemory(name, why);
   return new UnbraidError(
     "input",
     "IMAGE_CORRUPT",

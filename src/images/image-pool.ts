@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { compiledPath } from "../compiled.ts";
 import { UnbraidError, type ErrorKind } from "../errors.ts";
-import type { PreparedImage, PrepareTask } from "./prepare.ts";
+import { prepareImage, type PreparedImage, type PrepareTask } from "./prepare.ts";
 
 /** To a thread. */
 export interface Request {
@@ -40,6 +40,8 @@ const EACH = 2;
 
 /** More threads would wait for libuv's four, on which libvips decodes (docs/performance.md). */
 const MOST_THREADS = 5;
+/** What a pool takes: each thread has memory of its own. */
+export const POOL_THREADS = 64;
 /** Images that pay for a thread: starting it and compiling its code take as long as preprocessing some 130 photographs. */
 const IMAGES_A_THREAD = 250;
 
@@ -64,7 +66,10 @@ export class ImagePool implements Disposable {
     this.#end(this.#signal?.reason);
   };
 
-  /** @param signal ends the threads at once, with its reason */
+  /**
+   * @param threads 0 to 64 @param signal ends the threads at once, with its reason
+   * @throws RangeError for another number of threads
+   */
   constructor(threads: number, signal?: AbortSignal) {
     this.#signal = signal;
     signal?.addEventListener("abort", this.#onAbort);
@@ -76,32 +81,38 @@ export class ImagePool implements Disposable {
     return this.#threads.length;
   }
 
-  /** Images worth asking for at once. */
+  /** Images worth asking for at once; of a pool that has ended too, which then says why. */
   get concurrency(): number {
-    return EACH * this.#threads.length;
+    return EACH * Math.max(1, this.#threads.length);
   }
 
   /** Starts threads until there are so many. */
   grow(threads: number): void {
+    if (!Number.isInteger(threads) || threads < 0 || threads > POOL_THREADS)
+      throw new RangeError(`${threads} threads, not a whole number from 0 to ${POOL_THREADS}`);
     while (this.#ended === undefined && this.#threads.length < threads) this.#threads.push(this.#start());
   }
 
   /**
-   * prepareImage in the thread that has least to do.
+   * prepareImage in the thread that has least to do; in this one, where the pool has none.
    * @throws UnbraidError as prepareImage; IMAGE_WORKER when a thread has ended by itself, out of memory for one; the signal's
    * reason
    */
   prepare(task: PrepareTask): Promise<PreparedImage> {
     return new Promise((resolve, reject) => {
       const [first, ...others] = this.#threads;
-      if (first === undefined || this.#ended !== undefined) {
-        reject(asError(this.#ended ?? "no thread"));
+      if (this.#ended !== undefined) {
+        reject(asError(this.#ended));
+        return;
+      }
+      if (first === undefined) {
+        resolve(prepareImage(task, this.#signal));
         return;
       }
       const thread = others.reduce((least, t) => (t.pending.size < least.pending.size ? t : least), first);
       const id = this.#next++;
+      thread.worker.postMessage({ id, task } satisfies Request); // throws where a task cannot be cloned
       thread.pending.set(id, { path: task.path, resolve, reject });
-      thread.worker.postMessage({ id, task } satisfies Request);
     });
   }
 
@@ -157,7 +168,7 @@ function deadThread(why: string, paths: readonly string[], cause: unknown): Unbr
     "input",
     "IMAGE_WORKER",
     `a thread that decodes images ended${had}: ${why}`,
-    "Use fewer --workers (0 decodes in the main thread), or leave out images that are too large for the memory.",
+    "Use fewer --workers (0 decodes in the main thread), or leave out images that are too large for the memory; bundles leave `unbraid` outside.",
     { cause },
   );
 }

@@ -43,6 +43,13 @@ export class WireReader {
     throw new Error("a varint of more than 10 bytes");
   }
 
+  /** A tag or a length. */
+  size(): number {
+    const low = this.uint32();
+    if (this.#high !== 0) throw new Error("a tag or a length of more than 32 bits");
+    return low;
+  }
+
   int32(): number {
     return this.uint32() | 0;
   }
@@ -62,7 +69,7 @@ export class WireReader {
   skip(wireType: number, number: number): void {
     if (wireType === WIRE.varint) this.uint32();
     else if (wireType === WIRE.fixed64) this.#pass(8);
-    else if (wireType === WIRE.bytes) this.#pass(this.uint32());
+    else if (wireType === WIRE.bytes) this.#pass(this.size());
     else if (wireType === WIRE.fixed32) this.#pass(4);
     else if (wireType === GROUP_START) this.#skipGroup(number);
     else throw new Error(`no field has wire type ${wireType}`);
@@ -72,7 +79,7 @@ export class WireReader {
   #skipGroup(first: number): void {
     const open = [first];
     while (open.length > 0) {
-      const tag = this.uint32();
+      const tag = this.size();
       const [number, wireType] = [tag >>> 3, tag & 7];
       if (number === 0) throw new Error("field number 0");
       if (wireType === GROUP_START) open.push(number);

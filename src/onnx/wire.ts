@@ -38,12 +38,12 @@ export function* wireFields(bytes: Uint8Array, start = 0, end = bytes.length): G
 function nextField(reader: WireReader): WireField {
   const start = reader.pos;
   try {
-    const tag = reader.uint32();
+    const tag = reader.size();
     const number = tag >>> 3;
     const wireType = tag & 7;
     if (number === 0) throw new WireError(start, 0, "field number 0");
     if (wireType === WIRE.bytes) {
-      const length = reader.uint32();
+      const length = reader.size();
       const missing = reader.pos + length - reader.end;
       if (missing > 0) throw new WireError(start, missing, `a field of ${length} bytes lacks its last ${missing}`);
       const value = reader.pos;

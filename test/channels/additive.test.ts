@@ -182,11 +182,27 @@ describe("the additive split", () => {
   });
 });
 
-describe("the tuned split", () => {
+describe("the tuned split", async () => {
   const rows = filters;
-  const tuning = tune({ moments, filters: unitFilters, rows, taps: TAPS, random: new SeededRandom(1), plants: 30 });
+  const tuning = await tune({
+    moments,
+    filters: unitFilters,
+    rows,
+    taps: TAPS,
+    random: new SeededRandom(1),
+    plants: 30,
+  });
   const request = (classes: readonly number[], w = weights, sign = 1) => ({
     ...{ moments, filters: unitFilters, exclude: [channel], weights: w, sign, classes, taps: TAPS },
+  });
+
+  it("lets an abort in while it fits", async () => {
+    const controller = new AbortController();
+    setTimeout(() => {
+      controller.abort(new Error("enough"));
+    }, 20);
+    const endless = { plants: Infinity, random: new SeededRandom(2), signal: controller.signal };
+    await expect(tune({ moments, filters: unitFilters, rows, taps: TAPS, ...endless })).rejects.toThrow("enough");
   });
 
   test("adds up, swaps, scales and turns with the channel", () => {

@@ -49,9 +49,10 @@ patches.forEach((rows, t) => {
 });
 const moments = sums.group(0);
 const unitFilters = new UnitFilters(moments, filters);
-const coefficients = tune({
+const tuning = await tune({
   ...{ moments, filters: unitFilters, rows: filters, taps: 1, random: new SeededRandom(1), plants: 60 },
-}).coefficients();
+});
+const coefficients = tuning.coefficients();
 /** Of neither of the layer's channels: positive on all inputs. */
 const weights = Float64Array.from({ length: INPUTS }, (_, i) => 1 + 0.1 * Math.cos(i));
 const request = (classes: readonly number[], w = weights, sign = 1) => ({

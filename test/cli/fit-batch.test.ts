@@ -28,6 +28,17 @@ it("--memory is a number of megabytes from 1", async () => {
     expect(await errorOf(...study("none.study", "--memory", value))).toMatchObject({ code: "OPTION_VALUE", exit: 2 });
 });
 
+it("values that are none are refused by commands that have no use for them, too", async () => {
+  const options = [
+    ["--memory", "much"],
+    ["--batch", "none"],
+    ["--workers", "x"],
+  ] as const;
+  for (const option of options)
+    for (const command of [["inspect", model], ["demo"]])
+      expect(await errorOf(...command, ...option)).toMatchObject({ code: "OPTION_VALUE", exit: 2 });
+});
+
 describe.skipIf(testAdapters.length === 0)("with an adapter", () => {
   it("as many images as --memory allows, each time to the same study", async () => {
     const found: { chosen: Chosen; bytes: Buffer }[] = [];

@@ -79,6 +79,16 @@ describe.skipIf(testAdapters.length === 0)("with an adapter", () => {
     expect(errorIn(ran).remedy).toContain("--workers");
   });
 
+  it("ctrl-C before the first image is an interruption like any other", async () => {
+    let sent = false;
+    const stopped = await unbraidProcess(studyTo("early.study", "--workers", "2", "--batch", "1"), (child, stderr) => {
+      if (sent || !stderr.includes('"adapter"')) return;
+      sent = true;
+      child.kill("SIGINT");
+    });
+    expect([stopped.end, errorIn(stopped).code]).toEqual([130, "INTERRUPTED"]);
+  });
+
   it("ctrl-C ends the threads with the command, which --resume continues", async () => {
     let sent = false;
     const stopped = await unbraidProcess(

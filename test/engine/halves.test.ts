@@ -107,6 +107,12 @@ onAdapters(
       return Math.sqrt(error / size);
     };
 
+    test("a plan that asks for no precision has its session's", async () => {
+      using session = new Session(gpu(), network, { precision: f16 });
+      const { plan } = await session.prepare({ inputs, outputs: ["logits"], precision: undefined });
+      expect(plan.slots.some((slot) => slot.precision === f16)).toBe(true);
+    });
+
     test("its values and gradient are float32's but for float16's rounding, the same in any batch", async () => {
       using full = new Session(gpu(), network);
       using half = new Session(gpu(), network, { precision: f16 });

@@ -56,12 +56,12 @@ async function form(gpu: Gpu, name: string): Promise<Form> {
 }
 
 /** Splits of a channel and of plants by both rules, and the plants. */
-function splits({ layer, moments }: Form) {
+async function splits({ layer, moments }: Form) {
   const rows = Array.from({ length: layer.outChannels }, (_, channel) =>
     must(truthOf(layer, { tier: "P0", seed: 0, parts: [{ channel, scale: 1 }], classes: [] })[0], "row"),
   );
   const filters = new UnitFilters(moments, rows);
-  const tuning = tune({ moments, filters, rows, taps: 1, random: new Random(4), plants: 20 });
+  const tuning = await tune({ moments, filters, rows, taps: 1, random: new Random(4), plants: 20 });
   const { plants } = makePlants({
     layer,
     moments: new Map([[0, moments]]),
@@ -84,11 +84,11 @@ function splits({ layer, moments }: Form) {
 }
 
 describe.skipIf(sharedDir === undefined || testAdapters.length === 0)("forms of one network (needs ../shared)", () => {
-  const found = new Map<string, ReturnType<typeof splits>>();
+  const found = new Map<string, Awaited<ReturnType<typeof splits>>>();
   beforeAll(async () => {
     using adapter = closing(await openTestAdapter(testAdapters[0] ?? ""));
     using gpu = await Gpu.open(adapter.it.adapter);
-    for (const name of ["", "-folded", "-negated"]) found.set(name, splits(await form(gpu, name)));
+    for (const name of ["", "-folded", "-negated"]) found.set(name, await splits(await form(gpu, name)));
   }, 120_000);
 
   test.each(["-folded", "-negated"])("%s: the same parts, up to the scale and sign of the row", (name) => {

@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { UnbraidError } from "../../src/errors.ts";
 import type { ImageItem } from "../../src/images/folder.ts";
+import { corrupt, isBadImage } from "../../src/images/image-errors.ts";
 import { ImagePool, usualThreads } from "../../src/images/image-pool.ts";
 import { batches, type LoaderOptions } from "../../src/images/loader.ts";
 import { prepareImage, type PrepareTask } from "../../src/images/prepare.ts";
@@ -98,6 +99,24 @@ describe("a pool of image threads", () => {
     using late = new ImagePool(1, controller.signal);
     expect(late.size).toBe(0);
     await expect(late.prepare(task)).rejects.toBe(reason);
+    const options = { root, items: [{ path: "0.png", label: 0 }], spec, batchSize: 1, pool: late };
+    await expect(collect(options)).rejects.toBe(reason);
+  });
+
+  test("a task that cannot be sent is refused, and counts no longer", async () => {
+    const { root } = await folder(1);
+    using pool = new ImagePool(1);
+    const uncloneable = Object.assign({ ...spec }, { resize: (() => 1) as unknown as number });
+    await expect(pool.prepare({ root, path: "lost.png", spec: uncloneable })).rejects.toThrow(/clone/);
+    await expect(pool.prepare({ root, path: "0.png", spec })).resolves.toBeDefined();
+  });
+
+  test("of no threads it prepares here; other numbers are refused", async () => {
+    const { root } = await folder(1);
+    using pool = new ImagePool(0);
+    const task = { root, path: "0.png", spec };
+    expect(await pool.prepare(task)).toEqual(await prepareImage(task));
+    for (const threads of [-1, 1.5, 65, NaN]) expect(() => new ImagePool(threads)).toThrow(RangeError);
   });
 
   test("grows, and never shrinks", () => {
@@ -106,6 +125,13 @@ describe("a pool of image threads", () => {
     pool.grow(2);
     expect([pool.size, pool.concurrency]).toEqual([3, 6]);
   });
+});
+
+test("memory that decoders lack is no fault of the image, which --skip-bad must not leave out", () => {
+  const lacking = corrupt("a.png", new Error("vips_image_write_to_memory: out of memory -- size == 183MB"));
+  expect([lacking.code, isBadImage(lacking)]).toEqual(["IMAGE_MEMORY", false]);
+  expect(lacking.remedy).toContain("--workers");
+  expect(isBadImage(corrupt("a.png", new Error("premature end of file")))).toBe(true);
 });
 
 test("threads by cores and images: none for few images or two cores", () => {

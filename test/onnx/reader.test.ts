@@ -28,6 +28,14 @@ it.each(INTEGERS)("reads %s as protobufjs does", (value) => {
   expect(other.pos).toBe(bytes.length - 1);
 });
 
+it("refuses tags and lengths beyond 32 bits", () => {
+  for (const size of [2 ** 32, 2 ** 32 + 2, 2 ** 63]) {
+    const bytes = written((w) => w.int64(String(BigInt.asIntN(64, BigInt(size)))));
+    expect(() => readerOf(bytes).size()).toThrow(/32 bits/);
+  }
+  expect(readerOf(written((w) => w.uint32(2 ** 32 - 1))).size()).toBe(2 ** 32 - 1);
+});
+
 it("reads floats bit for bit, wherever they lie in their memory", () => {
   const values = [0, -0, 1 / 3, -1e38, 1e-45, Infinity, -Infinity, NaN].map(Math.fround);
   const bytes = written((w) => {

@@ -6,6 +6,7 @@
 import { must, UnbraidError } from "../../errors.ts";
 import { meanTapSums } from "../../relevance/arv.ts";
 import type { Study } from "../../relevance/study.ts";
+import { pause } from "../pause.ts";
 import type { Random } from "../random.ts";
 import type { SplitChannel } from "./channel.ts";
 import { density } from "./density.ts";
@@ -61,7 +62,7 @@ export async function evaluateSplit(
   const evaluated: ChannelEvaluation[] = [];
   for (const [c, channel] of channels.entries()) {
     // Bootstraps take a second or so a channel: whoever wants to stop must be heard in between.
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await pause();
     options.signal?.throwIfAborted();
     const own = { ...options, random: options.random.fork() };
     const one = new ChannelWork(channel, must(draws[c], "draws"), observed, c, own);

@@ -7,6 +7,7 @@ import type { ClassImages } from "../concepts.ts";
 import type { Vector } from "../linear-algebra.ts";
 import { patchSize, type GroupMoments, type MomentSums } from "../moments.ts";
 import { MomentPass } from "../moments-pass.ts";
+import { pause } from "../pause.ts";
 import { Random } from "../random.ts";
 import { ResponsePass } from "../responses.ts";
 import { tune } from "../tuned.ts";
@@ -64,7 +65,8 @@ export async function scorePlants(run: ScoreRun): Promise<Score> {
   const moments = new Map(groups.map((g) => [g, sums.group(g)]));
   const unseen = await gather(run, undefined);
 
-  const evidence = new Map(groups.map((g) => [g, evidenceOf(run, g, must(moments.get(g), "moments"))]));
+  const evidence = new Map<number, GroupEvidence>();
+  for (const [g, m] of moments) evidence.set(g, await evidenceOf(run, g, m));
   const halves = new Map(
     groups.flatMap((g) =>
       seen.half === undefined
@@ -82,7 +84,7 @@ export async function scorePlants(run: ScoreRun): Promise<Score> {
     // What rules share of a plant is not needed any more.
     c.directions.clear();
     c.tuned.clear();
-    if (k % 16 === 15) await new Promise((resolve) => setTimeout(resolve, 0));
+    if (k % 16 === 15) await pause();
   }
   const banks = new Map(
     groups.map((g) => [g, new FilterBank(g, must(moments.get(g), "moments"), seen.images, rowsOf(geometry, g))]),
@@ -136,10 +138,10 @@ const rowsOf = (layer: StudyLayer, group: number): Vector[] => {
   });
 };
 
-function evidenceOf(run: ScoreRun, group: number, moments: GroupMoments): GroupEvidence {
+async function evidenceOf(run: ScoreRun, group: number, moments: GroupMoments): Promise<GroupEvidence> {
   const rows = rowsOf(run.geometry, group);
   const filters = new UnitFilters(moments, rows);
-  const tuning = tune({
+  const tuning = await tune({
     ...{ moments, filters, rows, taps: tapsOf(run.geometry) },
     random: new Random(7919 + run.seed),
     ...(run.signal === undefined ? {} : { signal: run.signal }),

@@ -102,7 +102,11 @@ function remarks(document: BenchDocument): string[] {
   return [
     `${date}; ${adapter.name}${adapter.software ? " (software)" : ""}; ${machine.processor}, ${machine.cpus} threads, load ${digits(machine.load_before)} before and ${digits(machine.load_after)} after; Node ${machine.node}; medians of ${rounds} alternating rounds.`,
     `The adapter's ceiling by its probes: ${digits(ceiling.gflops.value)} GFLOP/s (multiplications and additions), ${digits(ceiling.gbytes_per_second.value)} GB/s copied; shares are of the direct way's operations.`,
-    ...(precision === "f32" ? [] : ["Ours stores weights and activations in float16; peers compute in float32."]),
+    ...(precision === "f32"
+      ? []
+      : [
+          "Ours stores weights and activations in float16; peers compute in float32, and bytes of layers and rooflines are float32's.",
+        ]),
     ...(refused.length === 0 ? [] : [`Not timed, since outputs differ: ${refused.join("; ")}.`]),
     ...(absent.size === 0 ? [] : [`Absent: ${[...absent.values()].join("; ")}.`]),
   ];

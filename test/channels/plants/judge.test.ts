@@ -20,7 +20,14 @@ import { additiveCase, COUNTS, POSITIONS, SIZE, TAPS } from "../additive-case.ts
 
 const { layer, moments, filters, patches } = additiveCase();
 const unitFilters = new UnitFilters(moments, filters);
-const tuning = tune({ moments, filters: unitFilters, rows: filters, taps: TAPS, random: new Random(1), plants: 20 });
+const tuning = await tune({
+  moments,
+  filters: unitFilters,
+  rows: filters,
+  taps: TAPS,
+  random: new Random(1),
+  plants: 20,
+});
 const evidence = { moments, filters: unitFilters, tuning };
 const labels = Uint32Array.from(COUNTS.flatMap((n, t) => new Array<number>(n).fill(t)));
 const tapSums = Float32Array.from(
