@@ -196,7 +196,7 @@ describe("the tuned split", async () => {
     ...{ moments, filters: unitFilters, exclude: [channel], weights: w, sign, classes, taps: TAPS },
   });
 
-  it("lets an abort in while it fits", async () => {
+  test("lets an abort in while it fits", async () => {
     const controller = new AbortController();
     setTimeout(() => {
       controller.abort(new Error("enough"));
