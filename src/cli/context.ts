@@ -33,14 +33,13 @@ export class Context implements Disposable {
   /** Images that `imagePool` was asked for. */
   #images = 0;
 
-  /** @throws UnbraidError OPTION_VALUE for a --tune, --workers, --batch or --memory that there is not */
+  /** @throws UnbraidError OPTION_VALUE for a --tune, --workers or --memory that there is not */
   constructor(args: Arguments, out: Output, signal: AbortSignal) {
     this.args = args;
     this.#tune = tuneMode(args);
     this.out = out;
     this.signal = signal;
     this.#workers = args.number("workers", { integer: true, least: 0, most: POOL_THREADS });
-    this.batch(1);
     this.memory();
   }
 

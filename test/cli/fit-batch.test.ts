@@ -31,7 +31,6 @@ it("--memory is a number of megabytes from 1", async () => {
 it("values that are none are refused by commands that have no use for them, too", async () => {
   const options = [
     ["--memory", "much"],
-    ["--batch", "none"],
     ["--workers", "x"],
   ] as const;
   for (const option of options)
