@@ -46,17 +46,22 @@ export function assertSameStudy(a: StudyMeta, b: StudyMeta): void {
     throw mismatch("STUDY_LAYER", "layers", a.layer.name, b.layer.name);
   if (!equalArrays(a.layer.weights, b.layer.weights) || !equalArrays(a.layer.sign, b.layer.sign))
     throw mismatch("STUDY_LAYER", "weights", a.layer.name, `${b.layer.name} with other weights or signs`);
-  const aspects: [string, (m: StudyMeta) => unknown][] = [
+  const aspects: [string, (m: StudyMeta, other: StudyMeta) => unknown][] = [
     ["classes", (m) => m.classes],
     ["labels", (m) => m.labels],
     ["image lists", (m) => imagesHeader(m.images)],
     ["preprocessing", (m) => m.preprocess],
     ["values of tau", (m) => m.taus],
     ["numbers of folds", (m) => m.folds],
-    ["settings", (m) => settingsHeader(m.settings)],
+    // Those alone that differ: file digests of the other say nothing.
+    [
+      "settings",
+      ({ settings }, other) =>
+        settingsHeader(Object.fromEntries(Object.entries(settings).filter(([k, v]) => other.settings[k] !== v))),
+    ],
   ];
   for (const [what, of] of aspects) {
-    const [left, right] = [JSON.stringify(of(a)), JSON.stringify(of(b))];
+    const [left, right] = [JSON.stringify(of(a, b)), JSON.stringify(of(b, a))];
     if (left !== right) throw mismatch("STUDY_SETTINGS", what, left, right);
   }
 }
