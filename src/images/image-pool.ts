@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { compiledPath } from "../compiled.ts";
 import { UnbraidError, type ErrorKind } from "../errors.ts";
-import { prepareImage, type PreparedImage, type PrepareTask } from "./prepare.ts";
+import type { PreparedImage, PrepareTask } from "./prepare.ts";
 
 /** To a thread. */
 export interface Request {
@@ -106,7 +106,8 @@ export class ImagePool implements Disposable {
         return;
       }
       if (first === undefined) {
-        resolve(prepareImage(task, this.#signal));
+        // Not before it is needed: it loads native code.
+        resolve(import("./prepare.ts").then(({ prepareImage }) => prepareImage(task, this.#signal)));
         return;
       }
       const thread = others.reduce((least, t) => (t.pending.size < least.pending.size ? t : least), first);
