@@ -19,9 +19,3 @@ export function precisionOf(args: Arguments): Precision | undefined {
   if (text === f16.name) return f16;
   throw usageError("OPTION_VALUE", `--precision is f32 or f16, not "${text}"`, "Leave --precision out for f32.");
 }
-
-/** The remedy of NOT_FINITE. */
-export const overflowRemedy = (precision: Precision | undefined): string =>
-  precision === undefined
-    ? "Check the preprocessing and the model's weights: an activation overflows float32, or a weight is not finite."
-    : "Use --precision f32: float16 ends at 65504, which a weight or an activation exceeds.";

@@ -3,8 +3,7 @@ import { UnbraidError, must } from "../errors.ts";
 import { USAGE, type Gpu, type Pipeline } from "../gpu/gpu.ts";
 import { sizeOf } from "../graph/graph.ts";
 import type { DeviceTensor, KernelCall, Param } from "../kernels/operator.ts";
-import { usedConstants } from "./fit.ts";
-import type { Plan, PlannedSlot } from "./plan.ts";
+import { usedConstants, type Plan, type PlannedSlot } from "./plan.ts";
 import { timeDispatches } from "./profile.ts";
 import type { WeightStore } from "./weights.ts";
 

@@ -1,5 +1,5 @@
 /** How many images at a time: what plans need by their own count, against what a device allows. No device is touched. */
-import type { Plan, PlannedSlot } from "./plan.ts";
+import { usedConstants, type Plan } from "./plan.ts";
 
 /** What plans take of a device. */
 export interface PlanNeeds {
@@ -13,18 +13,6 @@ export interface PlanNeeds {
 
 /** Buffers come in multiples of 16 bytes (`Gpu.buffer`). */
 const rounded = (bytes: number): number => Math.max(16, Math.ceil(bytes / 16) * 16);
-
-/** Constants that dispatches read, or that are read back: those that get memory. */
-export function usedConstants({ calls, results, slots }: Plan): PlannedSlot[] {
-  const ids = [
-    ...calls.flatMap((call) => [...call.reads, ...call.writes].map((slot) => slot.id)),
-    ...[...results.values()].map((t) => t.slot.id),
-  ];
-  return [...new Set(ids)].flatMap((id) => {
-    const slot = slots[id];
-    return slot?.kind === "constant" ? [slot] : [];
-  });
-}
 
 /**
  * What sessions need that are open at once. The parameters of dispatches, a few kilobytes, are not counted.

@@ -8,8 +8,8 @@
  * made where all uses of a variable are plain loads and stores of elements; other kernels keep float32.
  */
 import { must } from "../errors.ts";
+import { codeOf, nameOf } from "../gpu/gpu.ts";
 import type { GeneratedShader, KernelCall } from "../kernels/operator.ts";
-import { codeOf, nameOf } from "./uniforms.ts";
 
 type Shader = KernelCall["shader"];
 

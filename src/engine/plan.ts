@@ -285,3 +285,15 @@ function finish(builder: PlanBuilder, visible: ReadonlySet<string>, precision: P
     results: builder.results,
   };
 }
+
+/** Constants that dispatches read, or that are read back: those that get memory. */
+export function usedConstants({ calls, results, slots }: Plan): PlannedSlot[] {
+  const ids = [
+    ...calls.flatMap((call) => [...call.reads, ...call.writes].map((slot) => slot.id)),
+    ...[...results.values()].map((t) => t.slot.id),
+  ];
+  return [...new Set(ids)].flatMap((id) => {
+    const slot = slots[id];
+    return slot?.kind === "constant" ? [slot] : [];
+  });
+}

@@ -5,7 +5,7 @@
  */
 import { invariant, must } from "../errors.ts";
 import type { KernelCall, Param } from "../kernels/operator.ts";
-import { shaders } from "../shaders.generated.ts";
+import { codeOf, nameOf } from "../gpu/gpu.ts";
 
 /** Type of one 32-bit word; "padding" where alignment leaves one between members. */
 export type Word = "u32" | "i32" | "f32" | "padding";
@@ -46,13 +46,7 @@ export function uniformWords(wgsl: string): readonly Word[] {
   return words;
 }
 
-export const codeOf = (shader: KernelCall["shader"]): string =>
-  typeof shader === "string" ? shaders[shader] : shader.code;
-
 const layouts = new Map<string, readonly Word[]>();
-
-/** What a message and a profile call a shader. */
-export const nameOf = (shader: KernelCall["shader"]): string => (typeof shader === "string" ? shader : shader.name);
 
 function layoutOf(shader: KernelCall["shader"]): readonly Word[] {
   let layout = layouts.get(nameOf(shader));

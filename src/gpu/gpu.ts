@@ -198,7 +198,7 @@ export class Gpu implements Disposable {
 
   /** The compiled pipeline for a key; compiled once for each device. Unknown override names are dropped by nobody: they fail. */
   pipeline(key: PipelineKey): Promise<Pipeline> {
-    const id = JSON.stringify([shaderName(key), key.entry ?? "main", Object.entries(key.constants ?? {}).sort()]);
+    const id = JSON.stringify([nameOf(key.shader), key.entry ?? "main", Object.entries(key.constants ?? {}).sort()]);
     let made = this.#pipelines.get(id);
     if (made === undefined) {
       made = this.#compile(key, id);
@@ -208,12 +208,12 @@ export class Gpu implements Disposable {
   }
 
   async #compile(key: PipelineKey, label: string): Promise<Pipeline> {
-    const name = shaderName(key);
+    const name = nameOf(key.shader);
     let module = this.#modules.get(name);
     if (module === undefined) {
       // The scope keeps a faulty shader from counting as an uncaptured error; its messages come with the pipeline's.
       this.device.pushErrorScope("validation");
-      module = this.device.createShaderModule({ code: codeOf(key), label: name });
+      module = this.device.createShaderModule({ code: codeOf(key.shader), label: name });
       void this.device.popErrorScope().catch(() => undefined);
       this.#modules.set(name, module);
     }
@@ -231,7 +231,7 @@ export class Gpu implements Disposable {
       const { messages } = await this.settle(module.getCompilationInfo());
       const lines = messages.map(({ message, offset }) => {
         // Shaders are embedded without lines, so the text before and behind says where.
-        const at = codeOf(key).slice(Math.max(0, offset - SHOWN), offset + SHOWN);
+        const at = codeOf(key.shader).slice(Math.max(0, offset - SHOWN), offset + SHOWN);
         return `${name}.wgsl: ${message}, in: ${at}`;
       });
       throw new UnbraidError(
@@ -309,8 +309,11 @@ export class Gpu implements Disposable {
   }
 }
 
-const codeOf = ({ shader }: PipelineKey): string => (typeof shader === "string" ? shaders[shader] : shader.code);
-const shaderName = ({ shader }: PipelineKey): string => (typeof shader === "string" ? shader : shader.name);
+export const codeOf = (shader: PipelineKey["shader"]): string =>
+  typeof shader === "string" ? shaders[shader] : shader.code;
+
+/** What a message and a profile call a shader. */
+export const nameOf = (shader: PipelineKey["shader"]): string => (typeof shader === "string" ? shader : shader.name);
 
 function errorFrom(error: GPUError, what = "GPU work"): UnbraidError {
   // By name: the class is a global of browsers only.

@@ -1,4 +1,5 @@
 /** Adding batches of images to studies: wholly or not at all, in any order, to the same bits. */
+import { overflowRemedy } from "../engine/finite.ts";
 import { invariant, must, UnbraidError } from "../errors.ts";
 import { ExactSums } from "./exact-sum.ts";
 import { addImportanceBits, countImportant, importanceWords } from "./importance.ts";
@@ -132,9 +133,7 @@ function checkFinite(study: Study, images: BatchImages, what: string, values: Fl
     "model",
     "NOT_FINITE",
     `The ${what} of ${name} at layer ${study.meta.layer.name} hold ${String(values[at])} (value ${at % perImage}).`,
-    study.meta.settings.precision === undefined
-      ? "Check the model and the preprocessing (mean, std, value range): its activations or gradients overflow float32."
-      : "Use --precision f32: float16 ends at 65504.",
+    overflowRemedy(study.meta.settings.precision),
   );
 }
 

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { makePlan, type PlanRequest } from "../../src/engine/plan.ts";
 import { Session } from "../../src/engine/session.ts";
-import { nameOf } from "../../src/engine/uniforms.ts";
+import { nameOf } from "../../src/gpu/gpu.ts";
 import type { Graph, HostTensor } from "../../src/graph/graph.ts";
 import { onAdapters } from "../support/on-adapters.ts";
 import { exactNumbers, graphOf, node } from "./network.ts";

@@ -4,7 +4,7 @@ import { f16 } from "../../src/engine/halves.ts";
 import { gradientName, makePlan, seedName } from "../../src/engine/plan.ts";
 import type { Precision } from "../../src/engine/precision.ts";
 import { Session } from "../../src/engine/session.ts";
-import { nameOf } from "../../src/engine/uniforms.ts";
+import { nameOf } from "../../src/gpu/gpu.ts";
 import { countNonFinite } from "../../src/engine/finite.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import { buildGraph } from "../../src/graph/build.ts";

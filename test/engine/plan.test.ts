@@ -1,7 +1,7 @@
 /** Plans: what they compute and what they leave out, without a device. */
 import { describe, expect, test } from "vitest";
 import { makePlan, type Plan, type PlanRequest } from "../../src/engine/plan.ts";
-import { nameOf } from "../../src/engine/uniforms.ts";
+import { nameOf } from "../../src/gpu/gpu.ts";
 import { UnbraidError } from "../../src/errors.ts";
 import type { Graph } from "../../src/graph/graph.ts";
 import { exactNumbers, graphOf, IMAGE, node, residualNetwork } from "./network.ts";

@@ -5,7 +5,7 @@ import { gradientName, makePlan, seedName, type Plan } from "../../src/engine/pl
 import { Session } from "../../src/engine/session.ts";
 import { Tuner } from "../../src/engine/tuner.ts";
 import { attachTuner } from "../../src/engine/tuners.ts";
-import { nameOf } from "../../src/engine/uniforms.ts";
+import { nameOf } from "../../src/gpu/gpu.ts";
 import { WeightStore } from "../../src/engine/weights.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
 import type { ProductShape } from "../../src/kernels/conv-fours.ts";

@@ -5,7 +5,7 @@
 import { expect, test } from "vitest";
 import { makePlan } from "../../src/engine/plan.ts";
 import { Session } from "../../src/engine/session.ts";
-import { nameOf } from "../../src/engine/uniforms.ts";
+import { nameOf } from "../../src/gpu/gpu.ts";
 import type { AttributeValue, Graph, HostTensor } from "../../src/graph/graph.ts";
 import { expectWithin, randomTensor, tensor, U } from "../support/numbers.ts";
 import { onAdapters } from "../support/on-adapters.ts";

@@ -5,11 +5,12 @@
  */
 import { expect, test } from "vitest";
 import { Executable } from "../../src/engine/executable.ts";
+import { must } from "../../src/errors.ts";
 import { halvable } from "../../src/engine/half-shader.ts";
 import { f16 } from "../../src/engine/halves.ts";
 import { gradientName, makePlan, seedName } from "../../src/engine/plan.ts";
 import { Session } from "../../src/engine/session.ts";
-import { nameOf } from "../../src/engine/uniforms.ts";
+import { nameOf } from "../../src/gpu/gpu.ts";
 import { WeightStore } from "../../src/engine/weights.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import type { Graph, HostTensor } from "../../src/graph/graph.ts";
@@ -29,7 +30,7 @@ const at = (list: ArrayLike<number>, i: number): number => list[i] ?? NaN;
 const VARIABLES = ["", "input", "weights", "bias", "residual", "mask", "output", "sums"];
 /** A pattern of a convolution's variable: as generated shaders call it, or embedded ones, whose names are short and alike. */
 const variable = (binding: number): string =>
-  `(?:${VARIABLES[binding] ?? ""}|${halvable("conv_depthwise").get(binding) ?? ""})`;
+  `\\b(?:${must(VARIABLES[binding], "name")}|${must(halvable("conv_depthwise").get(binding), "variable")})\\b`;
 
 interface Run {
   readonly y: Float32Array;

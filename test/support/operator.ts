@@ -2,7 +2,7 @@
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { Executable } from "../../src/engine/executable.ts";
 import { gradientName, makePlan, seedName } from "../../src/engine/plan.ts";
-import { nameOf } from "../../src/engine/uniforms.ts";
+import { nameOf } from "../../src/gpu/gpu.ts";
 import { WeightStore } from "../../src/engine/weights.ts";
 import type { AttributeValue, Graph, HostTensor } from "../../src/graph/graph.ts";
 

@@ -1,5 +1,5 @@
 /** `unbraid classify`: the five most probable classes of images. */
-import { countNonFinite } from "../../engine/finite.ts";
+import { countNonFinite, overflowRemedy } from "../../engine/finite.ts";
 import { Session } from "../../engine/session.ts";
 import type { Precision } from "../../engine/precision.ts";
 import { must, UnbraidError } from "../../errors.ts";
@@ -13,7 +13,7 @@ import { fitBatch } from "../fit-batch.ts";
 import { FOLDER_OPTIONS, imageBatches, imageNetwork, PREPROCESS_OPTIONS } from "../images.ts";
 import { labelNames } from "../labels.ts";
 import { openModel } from "../model.ts";
-import { overflowRemedy, PRECISION_OPTION, precisionOf } from "../precision.ts";
+import { PRECISION_OPTION, precisionOf } from "../precision.ts";
 import { Progress } from "../progress.ts";
 
 export const classify: Command = {
@@ -84,7 +84,7 @@ function checkFinite(logits: Float32Array, image: string, name: string, precisio
     "model",
     "NOT_FINITE",
     `${image}: ${wrong} of the ${logits.length} logits ("${name}") are not finite; that of class ${first} is ${logits[first] ?? NaN}`,
-    overflowRemedy(precision),
+    overflowRemedy(precision?.name),
   );
 }
 

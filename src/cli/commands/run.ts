@@ -1,4 +1,5 @@
 /** `unbraid run`: any network once, on arrays from .npy files. */
+import { overflowRemedy } from "../../engine/finite.ts";
 import { UnbraidError } from "../../errors.ts";
 import { everyNode } from "../../graph/branches.ts";
 import type { GraphInput, HostTensor } from "../../graph/graph.ts";
@@ -66,11 +67,8 @@ async function runOnce(context: Context): Promise<undefined> {
   );
   for (const [name, count] of Object.entries(notFinite))
     out.warn(
-      `"${name}": ${count} of ${values.get(name)?.data.length ?? 0} elements are NaN or infinite${precision !== undefined ? ": float16 ends at 65504, --precision f32 goes further" : ""}`,
-      {
-        name,
-        count,
-      },
+      `"${name}": ${count} of ${values.get(name)?.data.length ?? 0} elements are NaN or infinite. ${overflowRemedy(precision?.name)}`,
+      { name, count },
     );
   await out.result(
     { outputs: results, non_finite: notFinite },
