@@ -108,7 +108,7 @@ const split = await step("split a channel", () =>
   }),
 );
 const adapter = await openAdapter({ name: options.adapter });
-const gpu = await Gpu.open(adapter.adapter);
+const gpu = await Gpu.open(adapter.adapter, adapter);
 const session = new Session(gpu, graph);
 const data = Float32Array.from({ length: 3 * 34 * 34 }, (_, k) => Math.sin(3 * k));
 const inputs = new Map([["image", { type: "float32", shape: [1, 3, 34, 34], data }]]);

@@ -14,7 +14,7 @@ import { buildGraph, Gpu, openAdapter, readModelFile, Session } from "../dist/no
 const { values } = parseArgs({ options: { save: { type: "string" } } });
 const model = fileURLToPath(new URL("../models/demo.onnx", import.meta.url));
 const adapter = await openAdapter({ name: process.env.ADAPTER, log: console.error });
-const gpu = await Gpu.open(adapter.adapter);
+const gpu = await Gpu.open(adapter.adapter, adapter);
 const session = new Session(gpu, buildGraph(readModelFile(model)));
 const peer = await ort.InferenceSession.create(model);
 const figures = { adapter: adapter.name, date: new Date().toISOString(), suites: [], kernels: [] };

@@ -74,7 +74,7 @@ const sum = (list) => list.reduce((a, b) => a + b, 0);
 const floor = (2 * sum(multiplications) - multiplications[0]) / sum(multiplications);
 
 const adapter = await openAdapter({ name: process.env.ADAPTER, log: console.error });
-const gpu = await Gpu.open(adapter.adapter);
+const gpu = await Gpu.open(adapter.adapter, adapter);
 const session = new Session(gpu, graph);
 const plain = await session.prepare({ inputs: new Map([[input, [batchSize, ...imageShape]]]), outputs: [logits] });
 const options = { input, logits, imageShape, logitCount, batch: batchSize, taus: [0.03] };

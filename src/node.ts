@@ -4,7 +4,7 @@
  *
  * @example
  * using adapter = await openAdapter();
- * using gpu = await Gpu.open(adapter.adapter);
+ * using gpu = await Gpu.open(adapter.adapter, adapter);
  * using session = new Session(gpu, buildGraph(readModelFile("resnet50.onnx")));
  */
 

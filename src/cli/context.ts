@@ -50,7 +50,7 @@ export class Context implements Disposable {
   async openDevice(name = this.args.text("adapter")): Promise<Device> {
     const adapter = await openAdapter({ name });
     try {
-      const gpu = await Gpu.open(adapter.adapter);
+      const gpu = await Gpu.open(adapter.adapter, adapter);
       const how = adapter.software ? ` (${adapter.kind}, a software adapter: it runs on the processor)` : "";
       this.out.note(`adapter: ${adapter.name}${how}`, "adapter", {
         name: adapter.name,

@@ -1,10 +1,12 @@
 /** A plan on a device: pipelines compiled, memory allocated, bind groups made; runs as one submission. */
 import { UnbraidError, must } from "../errors.ts";
-import { USAGE, type Gpu, type Pipeline } from "../gpu/gpu.ts";
+import { codeOf, USAGE, type Gpu, type Pipeline, type PipelineKey } from "../gpu/gpu.ts";
 import { sizeOf } from "../graph/graph.ts";
-import type { DeviceTensor, KernelCall, Param } from "../kernels/operator.ts";
+import type { DeviceTensor, KernelCall } from "../kernels/operator.ts";
+import { runFirst, type FirstRun } from "./first-runs.ts";
 import { usedConstants, type Plan, type PlannedSlot } from "./plan.ts";
 import { timeDispatches } from "./profile.ts";
+import { packParams, paramBytes } from "./uniforms.ts";
 import type { WeightStore } from "./weights.ts";
 
 interface Dispatch {
@@ -41,15 +43,7 @@ export class Executable implements Disposable {
     const { calls, bufferBytes } = this.plan;
     const gpu = this.#gpu;
     this.#checkSizes();
-    const pipelines = await Promise.all(
-      calls.map((c) =>
-        gpu.pipeline({
-          shader: c.shader,
-          ...(c.entry === undefined ? {} : { entry: c.entry }),
-          ...(c.constants === undefined ? {} : { constants: c.constants }),
-        }),
-      ),
-    );
+    const pipelines = await Promise.all(calls.map((c) => gpu.pipeline(keyOf(c))));
     const before = this.#weights.keys();
     const allocation = gpu.scoped("allocating the network's memory", () => {
       const usage = USAGE.storage | USAGE.copyDst | USAGE.copySrc;
@@ -64,29 +58,30 @@ export class Executable implements Disposable {
     const added = this.#weights.keys();
     try {
       await allocation;
-      const touched = gpu.scoped("running the kernels first", () => {
-        this.#touchPipelines();
-      });
-      touched.catch(() => undefined); // awaited below
+      // Compiling goes on meanwhile weights are packed.
+      const { done } = await runFirst(gpu, this.#firstRuns());
       await this.#weights.fill(new Set(usedConstants(this.plan).flatMap((slot) => slot.key ?? [])));
-      await touched;
+      await done;
     } catch (e) {
       this.#weights.rollBack(new Set([...this.#weights.keys()].filter((k) => before.has(k) || !added.has(k))));
       throw e;
     }
   }
 
-  /**
-   * One workgroup of each pipeline, on whatever memory holds now: software adapters compile when a pipeline first runs, and
-   * do so meanwhile weights are packed. Every run writes what it reads, so that nothing is left of this.
-   */
-  #touchPipelines(): void {
-    const byPipeline = new Map(this.#dispatches.map((d) => [d.pipeline, d]));
-    const encoder = this.#gpu.device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const d of byPipeline.values()) encode({ ...d, workgroups: [1, 1, 1] }, pass);
-    pass.end();
-    this.#gpu.device.queue.submit([encoder.finish()]);
+  #firstRuns(): FirstRun[] {
+    return this.plan.calls.map((call, i) => {
+      const dispatch = must(this.#dispatches[i], "dispatch");
+      return {
+        key: keyOf(call),
+        pipeline: dispatch.pipeline,
+        length: codeOf(call.shader).length,
+        buffers: call.reads.length + call.writes.length,
+        params: call.params,
+        encode: (pass) => {
+          encode({ ...dispatch, workgroups: [1, 1, 1] }, pass);
+        },
+      };
+    });
   }
 
   /** Before anything is allocated: what no buffer of this adapter can hold. @throws UnbraidError GPU_LIMIT */
@@ -128,14 +123,9 @@ export class Executable implements Disposable {
       offsets.push(total);
       total += Math.ceil(paramBytes(call.params) / step) * step;
     }
-    const bytes = new ArrayBuffer(Math.max(16, total));
-    const view = new DataView(bytes);
+    const bytes = new Uint8Array(Math.max(16, total));
     calls.forEach((call, i) => {
-      call.params.forEach((p, k) => {
-        const at = (offsets[i] ?? 0) + 4 * k;
-        if (typeof p === "number") view.setInt32(at, p, true);
-        else view.setFloat32(at, p.f32, true);
-      });
+      bytes.set(packParams(call.params), offsets[i]);
     });
     const uniforms = this.#gpu.buffer(bytes.byteLength, USAGE.uniform | USAGE.copyDst, "parameters");
     this.#gpu.device.queue.writeBuffer(uniforms, 0, bytes);
@@ -271,5 +261,8 @@ function encode(d: Dispatch, pass: GPUComputePassEncoder): void {
   pass.dispatchWorkgroups(...d.workgroups);
 }
 
-/** WGSL uniform blocks are multiples of 16 bytes. */
-const paramBytes = (params: readonly Param[]): number => Math.max(16, Math.ceil(params.length / 4) * 16);
+const keyOf = ({ shader, entry, constants }: KernelCall): PipelineKey => ({
+  shader,
+  ...(entry === undefined ? {} : { entry }),
+  ...(constants === undefined ? {} : { constants }),
+});

@@ -78,3 +78,17 @@ export function checkParams({ shader, params, label }: Pick<KernelCall, "shader"
     invariant(fits(param, word), `${label}: parameter ${k} of ${nameOf(shader)}.wgsl is ${word}, given ${shown}`);
   });
 }
+
+/** Of a uniform block: a multiple of 16. */
+export const paramBytes = (params: readonly Param[]): number => Math.max(16, Math.ceil(params.length / 4) * 16);
+
+/** The block as the device reads it. */
+export function packParams(params: readonly Param[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(paramBytes(params));
+  const view = new DataView(bytes.buffer);
+  params.forEach((p, k) => {
+    if (typeof p === "number") view.setInt32(4 * k, p, true);
+    else view.setFloat32(4 * k, p.f32, true);
+  });
+  return bytes;
+}

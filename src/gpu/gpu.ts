@@ -29,6 +29,14 @@ export interface PipelineKey {
   readonly constants?: Readonly<Record<string, number>>;
 }
 
+/** Where further devices of the same adapter come from, to compile beside this one (engine/first-runs.ts). */
+export interface Helpers {
+  /** How many there may be at a time: processors that are free. */
+  readonly most: number;
+  /** The adapter once more, for an adapter gives one device; none where it went away. */
+  readonly adapter: () => Promise<GPUAdapter | undefined>;
+}
+
 /** Features that kernels can use where the adapter has them. */
 const WANTED_FEATURES: readonly GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
 /** Limits that are asked for up to what the adapter offers: the defaults are too small for real networks. */
@@ -51,6 +59,7 @@ export class Gpu implements Disposable {
   readonly subgroups: number;
   /** Bytes of memory that a workgroup shares. */
   readonly workgroupBytes: number;
+  readonly helpers: { readonly most: number; readonly open: () => Promise<Gpu | undefined> } | undefined;
   readonly #owned: boolean;
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
   readonly #modules = new Map<string, GPUShaderModule>();
@@ -59,7 +68,14 @@ export class Gpu implements Disposable {
   #fail: (e: UnbraidError) => void = () => undefined;
   #closed = false;
 
-  private constructor(device: GPUDevice, info: GPUAdapterInfo, owned: boolean) {
+  private constructor(device: GPUDevice, info: GPUAdapterInfo, owned: boolean, helpers?: Helpers) {
+    this.helpers = helpers && {
+      most: helpers.most,
+      open: async () => {
+        const adapter = await helpers.adapter();
+        return adapter && (await Gpu.open(adapter));
+      },
+    };
     this.device = device;
     this.info = info;
     this.#owned = owned;
@@ -90,9 +106,10 @@ export class Gpu implements Disposable {
 
   /**
    * Opens a device on `adapter`; `dispose` destroys it.
+   * @param more `helpers`: without, all kernels are compiled by the one device
    * @throws UnbraidError DEVICE_REFUSED when the adapter gives none
    */
-  static async open(adapter: GPUAdapter): Promise<Gpu> {
+  static async open(adapter: GPUAdapter, more: { readonly helpers?: Helpers } = {}): Promise<Gpu> {
     const requiredLimits: Record<string, number> = {};
     for (const limit of WANTED_LIMITS) requiredLimits[limit] = adapter.limits[limit];
     const requiredFeatures = WANTED_FEATURES.filter((f) => adapter.features.has(f));
@@ -108,7 +125,7 @@ export class Gpu implements Disposable {
         { cause },
       );
     }
-    return new Gpu(device, adapter.info, true);
+    return new Gpu(device, adapter.info, true, more.helpers);
   }
 
   /** Uses a device of the caller's, which `dispose` leaves alive. Its limits and features are taken as they are. */

@@ -11,7 +11,7 @@ export function onAdapters(title: string, cases: (gpu: () => Gpu) => void, adapt
     let gpu: Gpu | undefined;
     beforeAll(async () => {
       adapter = await openTestAdapter(name);
-      gpu = await Gpu.open(adapter.adapter);
+      gpu = await Gpu.open(adapter.adapter, adapter);
     });
     afterAll(() => {
       gpu?.[Symbol.dispose]();

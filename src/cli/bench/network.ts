@@ -55,7 +55,7 @@ export async function benchNetwork(
   const title = `${network}, batch ${task.batch}`;
   // A device of its own: the peak of its memory is this network's.
   using adapter = await openAdapter({ name: options.adapter.name });
-  using gpu = await Gpu.open(adapter.adapter);
+  using gpu = await Gpu.open(adapter.adapter, adapter);
   using device = context.keep(adapter, gpu);
   const ours = await OurEngine.open(device.gpu, opened.graph, task);
   const measures: Measures = {};

@@ -27,7 +27,7 @@ const answer = (value: unknown): void => {
 
 async function first({ path, outputs, adapter, precision }: StartJob, feeds: readonly ChildFeed[]): Promise<Sample> {
   using opened = await openAdapter({ name: adapter });
-  using gpu = await Gpu.open(opened.adapter);
+  using gpu = await Gpu.open(opened.adapter, opened);
   using session = new Session(gpu, buildGraph(readModelFile(path)), {
     precision: precision === f16.name ? f16 : undefined,
   });

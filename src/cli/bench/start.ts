@@ -16,7 +16,7 @@ const MAIN = compiledPath("./start-main.js", import.meta.url);
 export async function firstLogits(task: Task, adapter: string, cold: boolean): Promise<Sample> {
   const cache = mkdtempSync(join(tmpdir(), "unbraid-cold-"));
   const environment = cold
-    ? { MESA_SHADER_CACHE_DISABLE: "true", __GL_SHADER_DISK_CACHE: "0", XDG_CACHE_HOME: cache }
+    ? { MESA_SHADER_CACHE_DIR: cache, __GL_SHADER_DISK_CACHE_PATH: cache, XDG_CACHE_HOME: cache }
     : {};
   const engine = new ChildEngine("start", [process.execPath, MAIN], task.feeds, environment);
   try {

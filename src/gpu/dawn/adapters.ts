@@ -5,6 +5,8 @@
  * Environment variables are how the Vulkan loader is told which driver to use, and a worker thread's `process.env` is a copy
  * that it does not see: open adapters on the main thread.
  */
+import { availableParallelism } from "node:os";
+import type { Helpers } from "../gpu.ts";
 import { adapterNames, loadDawn, requestAdapter, type Dawn } from "./dawn.ts";
 import { chooseAdapter, rank, type AdapterKind, type AdapterSource, type Candidate, type Problem } from "./search.ts";
 import { ensureRuntimeFolder, ensureVulkanLoader, hardwareIsPossible, onlyDriver, type Environment } from "./vulkan.ts";
@@ -24,6 +26,8 @@ export interface AdapterDriver {
 /** An adapter in use. It gives one device (WebGPU: it is consumed by that); open another for a second. */
 export interface OpenAdapter extends Disposable {
   readonly adapter: GPUAdapter;
+  /** For `Gpu.open(opened.adapter, opened)`: devices that compile beside its own. */
+  readonly helpers: Helpers;
   /** For people: "llvmpipe: Mesa 25.0.7 (LLVM 15.0.6)", "NVIDIA H200". */
   readonly name: string;
   readonly kind: AdapterKind;
@@ -50,6 +54,7 @@ export type AdapterReport =
 /** A candidate's adapter, still unused. */
 interface Found {
   readonly adapter: GPUAdapter;
+  readonly again: () => Promise<GPUAdapter | undefined>;
   readonly name: string;
   readonly kind: AdapterKind;
   readonly driver: AdapterDriver;
@@ -86,7 +91,7 @@ function candidate(
       (await first.requestDevice()).destroy();
       const adapter = await again();
       if (adapter === undefined) throw new Error("the adapter went away while it was opened");
-      return { adapter, name, kind, driver };
+      return { adapter, again, name, kind, driver };
     },
   };
 }
@@ -157,24 +162,37 @@ function closeAllAtExit(): void {
   for (const adapter of opened) adapter[Symbol.dispose]();
 }
 
-function openFound({ adapter, name, kind, driver }: Found): OpenAdapter {
+/** Devices beside the first that may compile at a time: more of them wait for the few kernels that take longest. */
+const MOST_HELPERS = 3;
+
+function openFound({ adapter, again, name, kind, driver }: Found): OpenAdapter {
   const throttle = throttlePolls();
   const devices = new Set<GPUDevice>();
   let closed = false;
 
-  const requestDevice = adapter.requestDevice.bind(adapter);
-  Object.defineProperty(adapter, "requestDevice", {
-    async value(descriptor?: GPUDeviceDescriptor): Promise<GPUDevice> {
-      if (closed) throw new Error(`the adapter ${name} has been closed`);
-      const device = await requestDevice(descriptor);
-      devices.add(device);
-      void device.lost.then(() => devices.delete(device));
-      return device;
-    },
-  });
+  /** Its devices are destroyed with this adapter. */
+  const held = (adapter: GPUAdapter): GPUAdapter => {
+    const requestDevice = adapter.requestDevice.bind(adapter);
+    return Object.defineProperty(adapter, "requestDevice", {
+      async value(descriptor?: GPUDeviceDescriptor): Promise<GPUDevice> {
+        if (closed) throw new Error(`the adapter ${name} has been closed`);
+        const device = await requestDevice(descriptor);
+        devices.add(device);
+        void device.lost.then(() => devices.delete(device));
+        return device;
+      },
+    });
+  };
 
   const result: OpenAdapter = {
-    adapter,
+    adapter: held(adapter),
+    helpers: {
+      most: Math.min(MOST_HELPERS, availableParallelism() - 1),
+      adapter: async () => {
+        const another = await again();
+        return another && held(another);
+      },
+    },
     name,
     kind,
     software: kind !== "hardware",
