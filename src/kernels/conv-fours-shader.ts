@@ -13,9 +13,10 @@
  *   load       each lane loads all: hardware reads an address that all lanes share once.
  *   memory     the workgroup stages input and weights for all its lanes: conv-memory-shader.ts.
  *
- * A workgroup computes several tiles of outputs for its pixels, one after the other. What it reads of the input it can keep in
- * workgroup memory meanwhile (`staged`): each lane reads back only what it wrote itself, so that no barrier is needed. On
- * software adapters that costs a quarter of a load from a storage buffer, which is checked against the buffer's end lane by lane.
+ * A workgroup computes several tiles of outputs for its pixels, one after the other. What it reads of the input in its first
+ * steps, or all, it can keep in workgroup memory meanwhile (`staged`): each lane reads back only what it wrote itself, so
+ * that no barrier is needed. On software adapters that costs a quarter of a load from a storage buffer, which is checked
+ * against the buffer's end lane by lane.
  *
  * The sum of one output runs over taps, then fours, then the four channels, the bias first, whatever the tile, the
  * sharing and the batch: every variant gives the same bits.
@@ -35,8 +36,8 @@ export interface ConvTile {
   /** Lanes of a workgroup that compute tiles of outputs side by side for the same pixels: 1 unless "memory". */
   readonly across: number;
   /**
-   * Fours of input that a lane keeps of each of its pixels in workgroup memory, for all the tiles of outputs that its
-   * workgroup computes; 0: it loads them again for each. Only for products of matrices with no more fours.
+   * Steps of which a lane keeps the input of its pixels in workgroup memory, for all the tiles of outputs that its workgroup
+   * computes; 0: it loads them again for each. With `point` all of them, for products with no more fours.
    */
   readonly staged: number;
   /** Without loops over taps: 1x1 without padding, and products of matrices. */
@@ -55,7 +56,8 @@ export const blockPixels = (t: ConvTile): number => (t.lanes / t.across) * t.pix
 export const tileName = (t: ConvTile): string =>
   `conv_fours ${t.pixels}x${t.outputs} ${t.share}${t.share === "broadcast" ? ` ${t.subgroup}` : ""} of ${t.lanes}` +
   (t.across > 1 ? `, ${t.across} across` : "") +
-  (t.staged > 0 ? `, ${t.staged} staged` : t.point ? ", points" : "");
+  (t.point ? ", points" : "") +
+  (t.staged > 0 ? `, ${t.staged} staged` : "");
 
 /** Loads of a step's weights by a lane, and for output `o` of the tile the expression of its vec4. */
 function sharing(t: ConvTile): { readonly loads: number; readonly weight: (o: number) => string } {
@@ -102,18 +104,26 @@ export function convFoursShader(t: ConvTile): string {
     ? `    let own = biasOf(min(channel + lane % ${t.subgroup}u, last));\n` +
       repeat(quads, (q) => `    let b${q} = subgroupBroadcast(own, ${q}u);\n`)
     : repeat(quads, (q) => `    let b${q} = biasOf(min(channel + ${q}u, last));\n`);
+  const { point } = t;
   const staged = t.staged > 0;
-  const at = (p: number): string => `(four * PIXELS + ${p}u) * LANES + index`;
-  const point = staged || t.point;
+  const ofPixels = (f: (p: number) => string): string => repeat(t.pixels, f);
+  const taps = point ? "" : ofPixels((p) => `      let t${p} = tap(p${p}, ky, kx);\n`);
   const read = (p: number): string => (point ? `input[offset + o${p}]` : `load(offset + t${p}.offset, t${p}.valid)`);
-  const input = (p: number): string => (staged ? `kept[${at(p)}]` : read(p));
-  /** What is read is kept, then serves the tiles of this workgroup one after the other. */
-  const several = (): string => `let part = id.y % parts;
-  for (var four = 0u; four < params.fours; four++) {
-    let offset = base + four * params.inPlane;
-${repeat(t.pixels, (p) => `    kept[${at(p)}] = ${read(p)};\n`)}  }
-  let end = min(part * params.each + params.each, params.tiles);
-  for (var tile = part * params.each; tile < end; tile++) {`;
+  const kept = (p: number): string => `kept[(four * PIXELS + ${p}u) * LANES + index]`;
+  const next = `      offset += params.inPlane;\n${point ? "" : NEXT_TAP}`;
+  const step = (input: (p: number) => string): string =>
+    repeat(loads, (i) => `      let w${i} = weights[w + ${i * each}u];\n`) +
+    ofPixels((p) => `      let x${p} = ${input(p)};\n`) +
+    repeat(t.outputs, (o) => `      {\n      let b = ${weight(o)};\n${ofPixels((p) => products(p, o))}      }\n`) +
+    "      w += OUTPUTS;\n";
+  const held = ["offset", ...(point ? [] : ["ky", "kx", "rest"])];
+  /** What is read first is kept, then serves the tiles of this workgroup one after the other. */
+  const several = `let part = id.y % parts;
+  for (var four = 0u; four < params.held; four++) {
+${taps}${ofPixels((p) => `      ${kept(p)} = ${read(p)};\n`)}${next}  }
+${held.map((v) => `  let ${v}1 = ${v};\n`).join("")}  let end = min(part * params.each + params.each, params.tiles);
+  for (var tile = part * params.each; tile < end; tile++) {
+${held.map((v) => `    ${v} = ${v}1;\n`).join("")}`;
   const turn =
     quads > 1
       ? `          s0 = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => `s0[${(q + 1) % quads}]`).join(", ")});\n`
@@ -141,22 +151,14 @@ ${repeat(t.pixels, (p) => `  let p${p} = pixel(first + ${p}u * LANES);\n`)}${poi
   let last = group * params.outFours + params.outFours - 1u;
   let taps = params.kernelHeight * params.kernelWidth;
   let base = product * params.inProduct + group * params.fours * params.inPlane;
-  ${staged ? several() : "let tile = id.y % parts;"}
-    let channel = group * params.outFours + tile * ${quads}u;
+  var offset = base;
+${point ? "" : "  var ky = 0u;\n  var kx = 0u;\n  var rest = params.fours;\n"}  ${staged ? several : "let tile = id.y % parts;\n"}    let channel = group * params.outFours + tile * ${quads}u;
 ${biases}
 ${repeat(t.pixels, (p) => repeat(t.outputs, (o) => `    var ${sum(p, o)} = ${bias(Math.floor(o / 4), o % 4)};\n`))}
     var w = product * params.weightProduct + (group * params.tiles + tile) * taps * params.fours * OUTPUTS${t.share === "load" ? "" : ` + lane % ${each}u`};
-${staged ? "" : "    var offset = base;\n"}${point ? "" : "    var ky = 0u;\n    var kx = 0u;\n    var rest = params.fours;\n"}
     // One loop over taps and fours: each loop blends all sums with the lanes that are active, in every round of it.
     let steps = ${point ? "params.fours" : "params.fours * taps"};
-    for (var four = 0u; four < steps; four++) {
-${point ? "" : repeat(t.pixels, (p) => `      let t${p} = tap(p${p}, ky, kx);\n`)}${repeat(loads, (i) => `      let w${i} = weights[w + ${i * each}u];\n`)}${repeat(t.pixels, (p) => `      let x${p} = ${input(p)};\n`)}${repeat(
-    t.outputs,
-    (o) => `      {\n      let b = ${weight(o)};\n${repeat(t.pixels, (p) => products(p, o))}      }\n`,
-  )}
-${staged ? "" : "      offset += params.inPlane;\n"}      w += OUTPUTS;
-${point ? "" : NEXT_TAP}    }
-    let left = params.outFours - min(params.outFours, tile * ${quads}u);
+${staged ? `    for (var four = 0u; four < params.held; four++) {\n${step(kept)}    }\n` : ""}${staged && point ? "" : `    for (var four = ${staged ? "params.held" : "0u"}; four < steps; four++) {\n${taps}${step(read)}${next}    }\n`}    let left = params.outFours - min(params.outFours, tile * ${quads}u);
     let to = product * params.outProduct + channel * params.outPlane;
     let count = min(left, ${quads}u);
     // One body for all pixels and fours, compiled once: each moves up to be the first, for an index would put them into memory.

@@ -117,30 +117,42 @@ export interface Placement {
   readonly plane: number;
 }
 
-/** Workgroups that keep a software adapter's threads equally busy. */
-const ENOUGH = 16;
+/** Workgroups that keep a software adapter's threads busy. */
+const ENOUGH = 12;
 
 /**
- * Tiles of outputs that a workgroup computes one after the other, where it keeps what it reads of the input for all.
+ * Tiles of outputs that a workgroup computes one after the other, where it keeps what it reads of the input for all: as many
+ * as leave enough workgroups, and these equal and of an even number, for there are mostly as many threads.
  * @param across workgroups for one tile of outputs
  */
-function tilesEach(tiles: number, across: number): number {
-  const parts = Math.min(tiles, Math.ceil(ENOUGH / across));
-  return Math.ceil(tiles / parts);
+export function tilesEach(tiles: number, across: number): number {
+  const least = Math.min(tiles, Math.ceil(ENOUGH / across));
+  const choices = Array.from({ length: least }, (_, k) => Math.ceil(tiles / Math.min(tiles, least + k)));
+  const cost = (each: number): number => {
+    const parts = Math.ceil(tiles / each);
+    const count = across * parts;
+    return (parts * each * 2 * Math.ceil(count / 2)) / count;
+  };
+  return choices.reduce((best, each) => (cost(each) < cost(best) ? each : best));
 }
 
 const pointwise = (p: ProductShape): boolean => p.inside && p.kernel[0] * p.kernel[1] === 1;
 
 /**
- * How many fours of input a lane should keep (ConvTile.staged): where several tiles of outputs use them and all of them fit.
- * One size for all layers: each is a pipeline to compile.
+ * For how many steps a lane should be able to keep input (ConvTile.staged): as many as there is room for, one size for all
+ * layers, since each is a pipeline to compile. Not where few would be used, for the memory is filled with zeros first.
+ * Products with more steps would read the weights of all tiles for each block of pixels, which the cache does not hold: they
+ * keep nothing. A window's steps are mostly too many, but keeping the first saves their taps, too.
  */
-function stagedFours(l: ConvTarget, p: Product, each: number): number {
+function stagedSteps(l: ConvTarget, p: Product, each: number): number {
   const { share, pixels, lanes } = p.tile;
-  if (share !== "broadcast" || each < 2 || !pointwise(p)) return 0;
+  if (share !== "broadcast" || each < 2) return 0;
   const room = Math.floor(l.workgroupBytes / (16 * pixels * lanes));
-  return p.fours <= room ? room : 0;
+  const keeps = pointwise(p) ? p.fours <= room : 2 * stepsOf(p) >= room;
+  return keeps ? room : 0;
 }
+
+const stepsOf = (p: ProductShape): number => p.kernel[0] * p.kernel[1] * p.fours;
 
 /** A product of matrices, whatever its tile: what `convolveFours` and Winograd's products have in common. */
 export interface ProductShape {
@@ -192,9 +204,10 @@ export function dispatchProduct(
   const x = Math.min(across, MOST_WORKGROUPS);
   const products = p.products ?? { count: 1, input: 0, output: 0 };
   const several = tilesEach(tiles, across * p.groups * products.count);
-  const staged = stagedFours(l, p, several);
+  const staged = stagedSteps(l, p, several);
   // Without, neighbouring workgroups share a tile of weights while it is in the cache.
   const each = staged > 0 ? several : tile.across;
+  const held = Math.min(staged, stepsOf(p));
   const kernel = shaderOf({ ...tile, staged, point: pointwise(p) });
   const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
   l.dispatch({
@@ -209,7 +222,7 @@ export function dispatchProduct(
       ...[p.to.first, tiles, foursOf(p.outputs), o.bias === undefined ? 0 : 1],
       ...[products.count, products.input, weightFours(p, tile.outputs), products.output],
       ...[f32(lowest), f32(highest)],
-      ...[each, f32(1 / p.outPixels), f32(1 / p.outWidth), tile.pixels],
+      ...[each, f32(1 / p.outPixels), f32(1 / p.outWidth), tile.pixels, held],
     ],
     reads: [
       slots.input,

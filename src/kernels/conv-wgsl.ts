@@ -23,6 +23,8 @@ struct Params {
   // 1 / outPixels, 1 / outWidth.
   perImage: f32, perRow: f32,
   pixelLoop: u32,
+  // Steps whose input a lane keeps for all tiles of its workgroup.
+  held: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
