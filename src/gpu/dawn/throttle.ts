@@ -11,8 +11,8 @@ import { setImmediate as systemSetImmediate, setTimeout as systemSetTimeout } fr
 
 /** The first polls of a wait come at full speed, so that short waits are not lengthened. */
 const EAGER_MS = 0.3;
-/** After that a poll waits for this share of the time already waited, within these bounds: 2 % late at the most, or 1 ms. */
-const SHARE = 0.02;
+/** After that a poll waits for this share of the time already waited, within these bounds: 1.5 % late at the most, or 1 ms. */
+const SHARE = 0.015;
 const LONGEST_MS = 4;
 
 /** Milliseconds until the next poll of a wait that began `waited` ms ago; 0 is at once. Node's timers round up to 1 ms. */
