@@ -124,11 +124,42 @@ ${taps}${ofPixels((p) => `      ${kept(p)} = ${read(p)};\n`)}${next}  }
 ${held.map((v) => `  let ${v}1 = ${v};\n`).join("")}  let end = min(part * params.each + params.each, params.tiles);
   for (var tile = part * params.each; tile < end; tile++) {
 ${held.map((v) => `    ${v} = ${v}1;\n`).join("")}`;
+  // One body for all pixels and fours, compiled once.
+  const fours = (p: number): string => Array.from({ length: quads }, (_, q) => four(p, q)).join(", ");
+  // Where arrays stand in memory anyway, by index.
+  const indexed = `    var s = array<vec4f, PIXELS * ${quads}u>(${Array.from({ length: t.pixels }, (_, p) => fours(p)).join(", ")});
+    var ends = array<u32, PIXELS>(${Array.from({ length: t.pixels }, (_, p) => `p${p}.end`).join(", ")});
+    var inside = array<bool, PIXELS>(${Array.from({ length: t.pixels }, (_, p) => `p${p}.inside`).join(", ")});
+    for (var p = 0u; p < PIXELS; p++) {
+      if (inside[p]) {
+        var at = to + ends[p];
+        for (var q = 0u; q < count; q++) {
+          finish(at, s[p * ${quads}u + q]);
+          at += params.outPlane;
+        }
+      }
+    }
+`;
   const turn =
     quads > 1
       ? `          s0 = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => `s0[${(q + 1) % quads}]`).join(", ")});\n`
       : "";
   const ending = `          finish(at, s0[0]);\n          at += params.outPlane;\n${turn}`;
+  // Elsewhere each moves up to be the first, for an index would put them into memory.
+  const moved = `${ofPixels((p) => `    var s${p} = array<vec4f, ${quads}>(${fours(p)});\n    var e${p} = p${p}.end;\n    var i${p} = p${p}.inside;\n`)}    for (var p = 0u; p < params.pixelLoop; p++) {
+      var at = to + e0;
+      // Two ways to leave out pixels that are not there: a branch around the loop makes the sums above faster without a
+      // residual, and slower to compile and run with one. Measured; compilers spill registers as they like.
+      if (RESIDUAL) {
+        let end = select(0u, count, i0);
+        for (var q = 0u; q < end; q++) {
+${ending}        }
+      } else if (i0) {
+        for (var q = 0u; q < count; q++) {
+${ending}        }
+      }
+${repeat(t.pixels - 1, (p) => `      s${p} = s${p + 1};\n      e${p} = e${p + 1};\n      i${p} = i${p + 1};\n`)}    }
+`;
   return `${t.share === "load" ? "" : "enable subgroups;\n"}
 ${CONV_WGSL}
 const LANES = ${t.lanes}u;
@@ -161,21 +192,7 @@ ${repeat(t.pixels, (p) => repeat(t.outputs, (o) => `    var ${sum(p, o)} = ${bia
 ${staged ? `    for (var four = 0u; four < params.held; four++) {\n${step(kept)}    }\n` : ""}${staged && point ? "" : `    for (var four = ${staged ? "params.held" : "0u"}; four < steps; four++) {\n${taps}${step(read)}${next}    }\n`}    let left = params.outFours - min(params.outFours, tile * ${quads}u);
     let to = product * params.outProduct + channel * params.outPlane;
     let count = min(left, ${quads}u);
-    // One body for all pixels and fours, compiled once: each moves up to be the first, for an index would put them into memory.
-${repeat(t.pixels, (p) => `    var s${p} = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => four(p, q)).join(", ")});\n    var e${p} = p${p}.end;\n    var i${p} = p${p}.inside;\n`)}    for (var p = 0u; p < params.pixelLoop; p++) {
-      var at = to + e0;
-      // Two ways to leave out pixels that are not there: a branch around the loop makes the sums above faster without a
-      // residual, and slower to compile and run with one. Measured; compilers spill registers as they like.
-      if (RESIDUAL) {
-        let end = select(0u, count, i0);
-        for (var q = 0u; q < end; q++) {
-${ending}        }
-      } else if (i0) {
-        for (var q = 0u; q < count; q++) {
-${ending}        }
-      }
-${repeat(t.pixels - 1, (p) => `      s${p} = s${p + 1};\n      e${p} = e${p + 1};\n      i${p} = i${p + 1};\n`)}    }
-  ${staged ? "}" : ""}
+${t.share === "quad" ? indexed : moved}  ${staged ? "}" : ""}
 }
 `;
 }
