@@ -75,7 +75,7 @@ export { TileTable, type TileRecord } from "./kernels/tile-table.ts";
 export { countNonFinite } from "./engine/finite.ts";
 export { f16 } from "./engine/halves.ts";
 export type { Precision } from "./engine/precision.ts";
-export { Gpu } from "./gpu/gpu.ts";
+export { Gpu, type Helpers } from "./gpu/gpu.ts";
 
 // Attributions: what in an image a channel, or a part of one, answers to, as heat maps.
 export {

@@ -49,12 +49,14 @@ export async function runFirst(gpu: Gpu, runs: readonly FirstRun[]): Promise<{ r
   const alone = helpers === undefined || helpers.most < 1 || rest.length === 0 || !(await isSlow(gpu));
   const [own = [], ...others] = shares(rest, alone ? 1 : helpers.most + 1, longest.length);
   const given = others.filter((share) => share.length > 0);
-  const compiled = given.map(async (share) => {
-    using helper = await helpers?.open();
-    if (helper !== undefined) await runBeside(helper, share);
-  });
+  const done = Promise.allSettled(
+    given.map(async (share) => {
+      using helper = await helpers?.open();
+      if (helper !== undefined) await runBeside(helper, share);
+    }),
+  );
   await submit(gpu, own);
-  return { done: Promise.allSettled(compiled) };
+  return { done };
 }
 
 async function submit(gpu: Gpu, runs: readonly FirstRun[]): Promise<void> {

@@ -5,7 +5,7 @@ import { Executable } from "../../src/engine/executable.ts";
 import { makePlan } from "../../src/engine/plan.ts";
 import { WeightStore } from "../../src/engine/weights.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
-import { convolveFours, foursProduct, foursWeights, shaderOf } from "../../src/kernels/conv-fours.ts";
+import { convolveFours, foursProduct, foursWeights, shaderOf, tilesEach } from "../../src/kernels/conv-fours.ts";
 import type { ConvTile } from "../../src/kernels/conv-fours-shader.ts";
 import type { ConvGeometry } from "../../src/kernels/conv-geometry.ts";
 import { memoryBytes } from "../../src/kernels/conv-memory-shader.ts";
@@ -26,6 +26,7 @@ const geometry = (rest: Partial<ConvGeometry>): ConvGeometry => ({
 const cases: readonly (Partial<ConvGeometry> & { readonly title: string })[] = [
   { title: "points" },
   { title: "3x3, pad 1, 18 channels", kernel: [3, 3], pads: [1, 1] },
+  { title: "5x5 of 18 channels: more steps than lanes keep", kernel: [5, 5], pads: [2, 2] },
   { title: "5x2 of 3 channels, strides, pads", channels: 3, kernel: [5, 2], strides: [2, 1], pads: [3, 1] },
   { title: "2 groups of 20, dilated", channels: 8, outputs: 20, groups: 2, kernel: [3, 1], dilations: [2, 1] },
 ];
@@ -112,4 +113,18 @@ test("tiles for hardware need no more than WebGPU guarantees", () => {
     expect(t.lanes).toBeLessThanOrEqual(256);
     expect(shaderOf(t).code).toContain("workgroupBarrier");
   }
+});
+
+test("workgroups that keep their input are equal, and of an even number", () => {
+  // tiles of outputs, workgroups for one of them; tiles that a workgroup should compute
+  for (const [tiles, across, each] of [
+    [1, 1, 1], // there is no choice
+    [2, 392, 2],
+    [4, 25, 4],
+    [32, 7, 16], // 14 workgroups
+    [16, 13, 8], // 26
+    [16, 2, 2], // 16
+    [8, 1, 1],
+  ] as const)
+    expect(tilesEach(tiles, across)).toBe(each);
 });
