@@ -116,6 +116,7 @@ export function convFoursShader(t: ConvTile): string {
     ofPixels((p) => `      let x${p} = ${input(p)};\n`) +
     repeat(t.outputs, (o) => `      {\n      let b = ${weight(o)};\n${ofPixels((p) => products(p, o))}      }\n`) +
     "      w += OUTPUTS;\n";
+  // One loop over taps and fours: each loop blends all sums with the lanes that are active, in every round of it.
   const held = ["offset", ...(point ? [] : ["ky", "kx", "rest"])];
   /** What is read first is kept, then serves the tiles of this workgroup one after the other. */
   const several = `let part = id.y % parts;
@@ -145,11 +146,11 @@ ${held.map((v) => `    ${v} = ${v}1;\n`).join("")}`;
       ? `          s0 = array<vec4f, ${quads}>(${Array.from({ length: quads }, (_, q) => `s0[${(q + 1) % quads}]`).join(", ")});\n`
       : "";
   const ending = `          finish(at, s0[0]);\n          at += params.outPlane;\n${turn}`;
-  // Elsewhere each moves up to be the first, for an index would put them into memory.
+  // Elsewhere each moves up to be the first, for an index would put them into memory. Two ways to leave out pixels that are
+  // not there: a branch around the loop makes the sums above faster without a residual, and slower to compile and run with
+  // one. Measured; compilers spill registers as they like.
   const moved = `${ofPixels((p) => `    var s${p} = array<vec4f, ${quads}>(${fours(p)});\n    var e${p} = p${p}.end;\n    var i${p} = p${p}.inside;\n`)}    for (var p = 0u; p < params.pixelLoop; p++) {
       var at = to + e0;
-      // Two ways to leave out pixels that are not there: a branch around the loop makes the sums above faster without a
-      // residual, and slower to compile and run with one. Measured; compilers spill registers as they like.
       if (RESIDUAL) {
         let end = select(0u, count, i0);
         for (var q = 0u; q < end; q++) {
@@ -187,7 +188,6 @@ ${point ? "" : "  var ky = 0u;\n  var kx = 0u;\n  var rest = params.fours;\n"}  
 ${biases}
 ${repeat(t.pixels, (p) => repeat(t.outputs, (o) => `    var ${sum(p, o)} = ${bias(Math.floor(o / 4), o % 4)};\n`))}
     var w = product * params.weightProduct + (group * params.tiles + tile) * taps * params.fours * OUTPUTS${t.share === "load" ? "" : ` + lane % ${each}u`};
-    // One loop over taps and fours: each loop blends all sums with the lanes that are active, in every round of it.
     let steps = ${point ? "params.fours" : "params.fours * taps"};
 ${staged ? `    for (var four = 0u; four < params.held; four++) {\n${step(kept)}    }\n` : ""}${staged && point ? "" : `    for (var four = ${staged ? "params.held" : "0u"}; four < steps; four++) {\n${taps}${step(read)}${next}    }\n`}    let left = params.outFours - min(params.outFours, tile * ${quads}u);
     let to = product * params.outProduct + channel * params.outPlane;

@@ -1,36 +1,47 @@
-/** What the generated convolutions have in common: parameters, bindings, where a pixel is read and written, the end of a sum. */
+/**
+ * What the generated convolutions have in common: parameters, bindings, where a pixel is read and written, the end of a sum.
+ * Comments stand here, for what is in the text is shipped. Params, offsets in vec4:
+ *
+ *   pixels, outPixels, outWidth, fours    pixels of all images, of one, of a row of the output; fours of a group's input
+ *   inPlane, inImage, height, width       the input: its planes and images, its size
+ *   kernel*, stride*, dilation*, pad*     the window
+ *   outColumn .. outImage, outFirst       the output: between columns, rows, planes and images, and before the first
+ *   tiles, outFours, hasBias              tiles of a group, its fours of output channels
+ *   products, inProduct, weightProduct, outProduct   independent products one after the other (z), and how far apart
+ *   lowest, highest                       limits
+ *   each                                  tiles of outputs that a workgroup computes
+ *   perImage, perRow                      1 / outPixels, 1 / outWidth
+ *   pixelLoop                             pixels of a tile, not known to compilers
+ *   held                                  steps whose input a lane keeps for all tiles of its workgroup
+ *
+ * `input` is [image][four][y][x], `weights` [product][group][tile][tap][four][output of the tile] with zeros beyond the outputs.
+ * `divide` gives a / b for b > 0 and 1 / b, integer division being slow on software adapters: exact where a / b < 2^22, for
+ * the quotient in float32 is then off by less than one. A `Pixel` has its place (y, x) of the window's first tap and the start
+ * of its image in the input, and its place in the output. In `tap`, what lies before the image wraps to beyond it. In
+ * `finish`, NaN passes the limits.
+ */
 export const CONV_WGSL = `override RESIDUAL: bool = false;
 override MASK: bool = false;
 override SUMS: bool = false;
 
 struct Params {
-  // Pixels of all images and of one; of a row of the output; fours of one group's input channels.
   pixels: u32, outPixels: u32, outWidth: u32, fours: u32,
-  // Input: plane and image in vec4, size.
   inPlane: u32, inImage: u32, height: u32, width: u32,
   kernelHeight: u32, kernelWidth: u32, strideY: u32, strideX: u32,
   dilationY: u32, dilationX: u32, padTop: i32, padLeft: i32,
-  // Output in vec4: between columns, rows, planes and images, and before the first.
   outColumn: u32, outRow: u32, outPlane: u32, outImage: u32,
   outFirst: u32,
-  // Tiles of one group, and its fours of output channels.
   tiles: u32, outFours: u32, hasBias: u32,
-  // Independent products one after the other (z): how far apart their inputs, weights and outputs are, in vec4.
   products: u32, inProduct: u32, weightProduct: u32, outProduct: u32,
   lowest: f32, highest: f32,
-  // Tiles of outputs that a workgroup computes.
   each: u32,
-  // 1 / outPixels, 1 / outWidth.
   perImage: f32, perRow: f32,
   pixelLoop: u32,
-  // Steps whose input a lane keeps for all tiles of its workgroup.
   held: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// [image][four][y][x]
 @group(0) @binding(1) var<storage, read> input: array<vec4f>;
-// [product][group][tile][tap][four][output of the tile], zeros beyond the outputs
 @group(0) @binding(2) var<storage, read> weights: array<vec4f>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4f>;
 @group(0) @binding(4) var<storage, read> residual: array<vec4f>;
@@ -38,8 +49,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> output: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> sums: array<vec4f>;
 
-// a / b for b > 0, given 1 / b: integer division is slow on software adapters. Exact where a / b < 2^22: the quotient in
-// float32 is then off by less than one.
 fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {
   let q = u32(f32(a) * reciprocal);
   let rest = i32(a - q * b);
@@ -47,7 +56,6 @@ fn divide(a: u32, b: u32, reciprocal: f32) -> u32 {
 }
 
 struct Pixel {
-  // Of the window's first tap, and of the image in the input; of the pixel in the output.
   y: u32, x: u32, start: u32, end: u32,
   inside: bool,
 }
@@ -72,7 +80,6 @@ struct Tap {
   valid: bool,
 }
 
-// What lies before the image wraps to beyond it.
 fn tap(p: Pixel, ky: u32, kx: u32) -> Tap {
   let y = p.y + ky * params.dilationY;
   let x = p.x + kx * params.dilationX;
@@ -96,7 +103,6 @@ fn finish(at: u32, sum: vec4f) {
   if (RESIDUAL) {
     v += residual[at];
   }
-  // NaN passes.
   v = select(v, vec4f(params.lowest), v < vec4f(params.lowest));
   v = select(v, vec4f(params.highest), v > vec4f(params.highest));
   if (MASK) {
