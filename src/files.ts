@@ -131,7 +131,7 @@ function readWhole(path: string): Uint8Array {
     throw new UnbraidError(
       "model",
       "MODEL_UNREADABLE",
-      `the model ${path} cannot be read: ${whyNot(error)}`,
+      `the model ${path} cannot be read: ${whyUnreadable(error)}`,
       "Check the path.",
       { cause: error },
     );
@@ -165,7 +165,7 @@ const missingData = (location: string, folder: string, error: unknown): UnbraidE
   new UnbraidError(
     "model",
     "EXTERNAL_DATA",
-    `the model's data file "${location}" cannot be read: ${whyNot(error)}`,
+    `the model's data file "${location}" cannot be read: ${whyUnreadable(error)}`,
     `Put it into the folder of the model, ${folder}.`,
     { cause: error },
   );
@@ -194,9 +194,6 @@ function externalPath(folder: string, location: string): string {
   if (!inside(realpathSync(folder), real)) throw outside();
   return real;
 }
-
-const whyNot = (error: unknown): string =>
-  WHY[errorCode(error) ?? ""] ?? (error instanceof Error ? error.message : String(error));
 
 /** Opens a regular file for reading; a folder, a pipe or a device is refused before anything could wait for it. */
 function withFile<T>(path: string, use: (file: number, size: number) => T): T {

@@ -1,10 +1,10 @@
 /** What a command is given: its arguments, where to print, the signal to stop, and the machine's devices and files. */
-import { accessSync, constants, statSync, type Stats } from "node:fs";
+import { accessSync, constants, mkdirSync, rmdirSync, statSync, type Stats } from "node:fs";
 import { availableParallelism } from "node:os";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { attachTuner } from "../engine/tuners.ts";
 import { UnbraidError } from "../errors.ts";
-import { writeFileAtomic } from "../files.ts";
+import { writeFileAtomic, whyUnreadable } from "../files.ts";
 import { openAdapter, type OpenAdapter } from "../gpu/dawn/adapters.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { ImagePool, POOL_THREADS, usualThreads } from "../images/image-pool.ts";
@@ -126,14 +126,7 @@ export class Context implements Disposable {
    * @throws UnbraidError OUTPUT_UNWRITABLE, OUTPUT_IS_INPUT, OUTPUT_TWICE
    */
   checkWritable(path: string): void {
-    const refuse = (why: string, cause?: unknown): UnbraidError =>
-      new UnbraidError(
-        "output",
-        "OUTPUT_UNWRITABLE",
-        `${path} cannot be written: ${why}`,
-        "Choose another place, or make this one writable.",
-        { cause },
-      );
+    const refuse = (why: string, cause?: unknown): UnbraidError => unwritable(path, why, cause);
     const there = status(path);
     this.#checkDistinct(path, there);
     if (there?.isDirectory() === true) throw refuse("it is a folder");
@@ -145,6 +138,29 @@ export class Context implements Disposable {
       accessSync(there !== undefined && !there.isFile() ? path : folder, constants.W_OK);
     } catch (cause) {
       throw refuse("permission is denied", cause);
+    }
+  }
+
+  /**
+   * As `checkWritable`, of a folder that is made when there is something to write into it: none is left where nothing is.
+   * @param file that will be written into it
+   * @throws UnbraidError as `checkWritable`
+   */
+  checkFolder(folder: string, file: string): void {
+    const there = status(folder);
+    if (there !== undefined && !there.isDirectory()) throw unwritable(folder, "it is a file, and a folder is wanted");
+    if (there !== undefined) {
+      this.checkWritable(join(folder, file));
+      return;
+    }
+    try {
+      const made = mkdirSync(folder, { recursive: true });
+      for (let path = resolve(folder); made !== undefined; path = dirname(path)) {
+        rmdirSync(path);
+        if (path === resolve(made)) break;
+      }
+    } catch (cause) {
+      throw unwritable(folder, whyUnreadable(cause), cause);
     }
   }
 
@@ -182,3 +198,12 @@ function status(path: string): Stats | undefined {
     return undefined;
   }
 }
+
+const unwritable = (path: string, why: string, cause?: unknown): UnbraidError =>
+  new UnbraidError(
+    "output",
+    "OUTPUT_UNWRITABLE",
+    `${path} cannot be written: ${why}`,
+    "Choose another place, or make this one writable.",
+    { cause },
+  );

@@ -257,6 +257,15 @@ describe("outputs", () => {
     });
   });
 
+  it("a folder to write into: a file there is refused, and a refused command leaves none", async () => {
+    const bench = ["bench", model, "--only", "prototype", "--prototype", at("none"), "--out"];
+    expect(await errorOf(...bench, model)).toMatchObject({ code: "OUTPUT_UNWRITABLE", exit: 8 });
+    expect(await errorOf(...bench, join(model, "x"))).toMatchObject({ code: "OUTPUT_UNWRITABLE", exit: 8 });
+    if (testAdapters.length === 0) return;
+    expect(await errorOf(...bench, at("new/folder"))).toMatchObject({ code: "BENCH_NO_PEER" });
+    expect(existsSync(at("new"))).toBe(false);
+  });
+
   it.skipIf(testAdapters.length === 0 || !existsSync("/dev/full"))("a full disk ends the command", async () => {
     const error = await errorOf(
       ...["study", model, "--images", images, "--layer", "body.conv", "--out", "/dev/full"],

@@ -1,5 +1,5 @@
 /** `unbraid bench`: how fast networks run here, beside other engines in alternating runs, and beside the adapter's limit. */
-import { existsSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -63,7 +63,7 @@ export async function runBench(context: Context, given?: readonly Peer[]): Promi
   const side = args.number("crop", { integer: true, least: 1 });
   const precision = precisionOf(args);
   const folder = args.text("out");
-  if (folder !== undefined) checkFolder(context, folder);
+  if (folder !== undefined) context.checkFolder(folder, "bench.json");
   const peers = chosenPeers(
     context,
     given ?? allPeers({ python: args.text("python"), prototype: args.text("prototype") }),
@@ -151,26 +151,8 @@ function noPeer(found: readonly NetworkResult[]): UnbraidError {
   );
 }
 
-function checkFolder(context: Context, folder: string): void {
-  if (existsSync(folder)) {
-    context.checkWritable(join(folder, "bench.json"));
-    return;
-  }
-  try {
-    mkdirSync(folder, { recursive: true });
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new UnbraidError(
-      "output",
-      "OUTPUT_UNWRITABLE",
-      `${folder} cannot be written: ${why}`,
-      "Choose another place.",
-      { cause },
-    );
-  }
-}
-
 function writeAll(context: Context, folder: string, document: BenchDocument): void {
+  mkdirSync(folder, { recursive: true });
   context.writeFile(join(folder, "bench.json"), `${JSON.stringify(document, undefined, 1)}\n`);
   context.writeFile(join(folder, "bench.md"), asMarkdown(document));
   for (const { network, batch, layers } of document.networks) {

@@ -1,5 +1,5 @@
 /** `unbraid visualize`: pictures that excite a channel most, and each of its parts. */
-import { existsSync, mkdirSync, statSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { visualize as ascend, type Ascended } from "../../channels/visualize/ascent.ts";
 import { excitement, type Excitement } from "../../channels/visualize/excitement.ts";
@@ -87,7 +87,7 @@ async function run(context: Context): Promise<undefined> {
   const draws = args.number("draws", { integer: true, least: 2, most: 10_000 }) ?? DEFAULTS.draws;
   const single = path.toLowerCase().endsWith(".png");
   if (single) context.checkWritable(path);
-  else checkFolder(path);
+  else context.checkFolder(path, "sheet.png");
   const opened = openModel(context, args.positional(0));
   const network = await pictureNetwork(context, opened);
   const layer = visualizedLayer(network.shaped, splitRecords(opened.model, opened.path), layerName, wanted);
@@ -152,21 +152,6 @@ async function pngOf(image: RgbImage): Promise<Uint8Array> {
 }
 
 const rowName = (r: number): string => (r === 0 ? "channel" : `part ${r}`);
-
-/** @throws UnbraidError OUTPUT_UNWRITABLE */
-function checkFolder(path: string): void {
-  if (!existsSync(path)) {
-    try {
-      mkdirSync(path, { recursive: true });
-    } catch (cause) {
-      throw unwritable(path, cause instanceof Error ? cause.message : String(cause));
-    }
-  }
-  if (!statSync(path).isDirectory()) throw unwritable(path, "it is not a folder, and its name does not end with .png");
-}
-
-const unwritable = (path: string, why: string): UnbraidError =>
-  new UnbraidError("output", "OUTPUT_UNWRITABLE", `${path} cannot be written: ${why}`, "Choose another place.");
 
 /** The network for images of its own or the preprocessing's size: no image is read. */
 async function pictureNetwork(context: Context, opened: ReturnType<typeof openModel>): Promise<ImageNetwork> {
