@@ -36,7 +36,8 @@ export interface TunerOptions {
 /** The code of all that the tuner may choose among: what was measured holds for this code only. */
 export const tunedCode = (subgroups: number): string =>
   candidateTiles(subgroups)
-    .flatMap((t) => [t, { ...t, point: true }, ...(t.share === "broadcast" ? [{ ...t, staged: 1 }] : [])])
+    .flatMap((t) => [t, { ...t, point: true }])
+    .flatMap((t) => [t, ...(t.share === "broadcast" ? [{ ...t, staged: 1 }] : [])])
     .map((t) => shaderOf(t).code)
     .join("\n");
 

@@ -119,6 +119,8 @@ export interface Placement {
 
 /** Workgroups that keep a software adapter's threads busy. */
 const ENOUGH = 12;
+/** What keeping the input costs a workgroup once, in tiles of outputs. */
+const KEEPING = 0.5;
 
 /**
  * Tiles of outputs that a workgroup computes one after the other, where it keeps what it reads of the input for all: as many
@@ -127,11 +129,11 @@ const ENOUGH = 12;
  */
 export function tilesEach(tiles: number, across: number): number {
   const least = Math.min(tiles, Math.ceil(ENOUGH / across));
-  const choices = Array.from({ length: least }, (_, k) => Math.ceil(tiles / Math.min(tiles, least + k)));
+  const choices = Array.from({ length: least + 1 }, (_, k) => Math.ceil(tiles / Math.min(tiles, least + k)));
   const cost = (each: number): number => {
     const parts = Math.ceil(tiles / each);
     const count = across * parts;
-    return (parts * each * 2 * Math.ceil(count / 2)) / count;
+    return (parts * (each + KEEPING) * 2 * Math.ceil(count / 2)) / count;
   };
   return choices.reduce((best, each) => (cost(each) < cost(best) ? each : best));
 }

@@ -61,7 +61,7 @@ function tableWith(tile: (p: ProductShape) => ConvTile | undefined, subgroups: n
 
 const convolutions = (plan: Plan): string[] =>
   plan.calls
-    .map((c) => nameOf(c.shader).replace(/, (points|\d+ staged)$/, ""))
+    .map((c) => nameOf(c.shader).replace(/(, points)?(, \d+ staged)?$/, ""))
     .filter((s) => s.startsWith("conv_fours"));
 const constants = (plan: Plan): string[] => plan.slots.flatMap((s) => s.key ?? []).filter((k) => k.startsWith("conv:"));
 
