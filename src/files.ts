@@ -5,6 +5,7 @@ import {
   existsSync,
   fstatSync,
   fsyncSync,
+  mkdirSync,
   openSync,
   readSync,
   realpathSync,
@@ -85,6 +86,15 @@ function outputError(path: string, error: unknown): unknown {
   }
   // What is not the file system's (an error of whoever makes the chunks) is passed on as it is.
   return code === undefined ? error : unwritable(path, WHY[code] ?? code, { cause: error });
+}
+
+/** @throws UnbraidError OUTPUT_UNWRITABLE, DISK_FULL */
+export function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw outputError(path, error);
+  }
 }
 
 const errorCode = (error: unknown): string | undefined =>

@@ -1,10 +1,10 @@
 /** What a command is given: its arguments, where to print, the signal to stop, and the machine's devices and files. */
-import { accessSync, constants, mkdirSync, rmdirSync, statSync, type Stats } from "node:fs";
+import { accessSync, constants, statSync, type Stats } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { attachTuner } from "../engine/tuners.ts";
 import { UnbraidError } from "../errors.ts";
-import { writeFileAtomic, whyUnreadable } from "../files.ts";
+import { writeFileAtomic } from "../files.ts";
 import { openAdapter, type OpenAdapter } from "../gpu/dawn/adapters.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { ImagePool, POOL_THREADS, usualThreads } from "../images/image-pool.ts";
@@ -144,23 +144,24 @@ export class Context implements Disposable {
   /**
    * As `checkWritable`, of a folder that is made when there is something to write into it: none is left where nothing is.
    * @param file that will be written into it
+   * @param hint where a file has that name
    * @throws UnbraidError as `checkWritable`
    */
-  checkFolder(folder: string, file: string): void {
-    const there = status(folder);
-    if (there !== undefined && !there.isDirectory()) throw unwritable(folder, "it is a file, and a folder is wanted");
-    if (there !== undefined) {
+  checkFolder(folder: string, file: string, hint?: string): void {
+    if (status(folder)?.isDirectory() === true) {
       this.checkWritable(join(folder, file));
       return;
     }
+    // Nothing is made to find out. As the path is written: `..` after a link is another place than it looks.
+    let above = folder;
+    while (status(above) === undefined && dirname(above) !== above) above = dirname(above);
+    if (status(above)?.isDirectory() !== true) {
+      throw unwritable(folder, `${above} is not a folder${hint === undefined ? "" : `, and ${hint}`}`);
+    }
     try {
-      const made = mkdirSync(folder, { recursive: true });
-      for (let path = resolve(folder); made !== undefined; path = dirname(path)) {
-        rmdirSync(path);
-        if (path === resolve(made)) break;
-      }
+      accessSync(above, constants.W_OK);
     } catch (cause) {
-      throw unwritable(folder, whyUnreadable(cause), cause);
+      throw unwritable(folder, "permission is denied", cause);
     }
   }
 

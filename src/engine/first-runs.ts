@@ -1,8 +1,8 @@
 /**
  * One workgroup of each kernel before its first real run. Software adapters compile a kernel for the processor when it first
- * runs, one after the other on a device (lavapipe: 0.1 to 0.9 s each), and keep what they compiled for all devices of the
+ * runs, one after the other on a device (lavapipe: 0.1 to 1.2 s each), and keep what they compiled for all devices of the
  * process and, on disk, for the next. So where compiling shows, further devices of the same adapter (`Gpu.helpers`) compile
- * some of the kernels side by side. Hardware has compiled before: there the first kernel is back at once and no helper opened.
+ * some of the kernels side by side. Hardware has compiled before, and gets none.
  */
 import { must } from "../errors.ts";
 import { USAGE, type Gpu, type PipelineKey } from "../gpu/gpu.ts";
@@ -27,34 +27,42 @@ const SLOW_MS = 60;
 /** Of a helper's stand-ins for tensors: loads beyond it are caught, as WebGPU has it. */
 const STAND_IN_BYTES = 4096;
 
-/** Pipelines that have run, by device. */
-const begun = new WeakMap<Gpu, WeakSet<GPUComputePipeline>>();
+/** By device: pipelines whose first run was begun, and helpers at work. */
+interface State {
+  readonly begun: WeakSet<GPUComputePipeline>;
+  helping: number;
+}
+const states = new WeakMap<Gpu, State>();
 
 /**
  * Submits what has not run yet; resolves when all is under way, `done` when no more is being compiled beside.
  * @throws UnbraidError what the device throws; what fails on a helper is left to the device itself
  */
 export async function runFirst(gpu: Gpu, runs: readonly FirstRun[]): Promise<{ readonly done: Promise<unknown> }> {
-  const known = begun.get(gpu) ?? new WeakSet();
-  begun.set(gpu, known);
+  const state = states.get(gpu) ?? { begun: new WeakSet(), helping: 0 };
+  states.set(gpu, state);
   const fresh = [...new Map(runs.map((r) => [r.pipeline, r])).values()]
-    .filter((r) => !known.has(r.pipeline))
+    .filter((r) => !state.begun.has(r.pipeline))
     .sort((a, b) => b.length - a.length);
-  for (const r of fresh) known.add(r.pipeline);
+  for (const r of fresh) state.begun.add(r.pipeline);
   const [longest, ...rest] = fresh;
   if (longest === undefined) return { done: Promise.resolve() };
 
   await submit(gpu, [longest]);
-  const helpers = gpu.helpers;
+  const { helpers } = gpu;
   const alone = helpers === undefined || helpers.most < 1 || rest.length === 0 || !(await isSlow(gpu));
-  const [own = [], ...others] = shares(rest, alone ? 1 : helpers.most + 1, longest.length);
-  const given = others.filter((share) => share.length > 0);
-  const done = Promise.allSettled(
-    given.map(async (share) => {
+  const free = alone ? 0 : Math.max(0, helpers.most - state.helping);
+  const [own = [], ...others] = shares(rest, free + 1, longest.length);
+  const help = async (share: readonly FirstRun[]): Promise<void> => {
+    state.helping++;
+    try {
       using helper = await helpers?.open();
       if (helper !== undefined) await runBeside(helper, share);
-    }),
-  );
+    } finally {
+      state.helping--;
+    }
+  };
+  const done = Promise.allSettled(others.filter((share) => share.length > 0).map(help));
   await submit(gpu, own);
   return { done };
 }

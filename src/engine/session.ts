@@ -49,7 +49,13 @@ export class Session implements Disposable {
     const tiles = await tunerOf(this.gpu)?.tune(this.graph, request);
     this.#check();
     const plan = makePlan(this.graph, request, { subgroups, workgroupBytes, tiles });
-    const executable = await Executable.make(this.gpu, plan, this.#weights);
+    let executable: Executable;
+    try {
+      executable = await Executable.make(this.gpu, plan, this.#weights);
+    } catch (e) {
+      this.#check(); // what was freed meanwhile fails otherwise, and says less
+      throw e;
+    }
     if (this.#closed) {
       executable[Symbol.dispose]();
       this.#weights[Symbol.dispose]();

@@ -34,7 +34,7 @@ export interface Helpers {
   /** How many there may be at a time: processors that are free. */
   readonly most: number;
   /** The adapter once more, for an adapter gives one device; none where it went away. */
-  readonly adapter: () => Promise<GPUAdapter | undefined>;
+  readonly adapter: () => Promise<GPUAdapter | null | undefined>;
 }
 
 /** Features that kernels can use where the adapter has them. */
@@ -59,6 +59,7 @@ export class Gpu implements Disposable {
   readonly subgroups: number;
   /** Bytes of memory that a workgroup shares. */
   readonly workgroupBytes: number;
+  /** `Helpers` as devices. Whoever opens one disposes of it. */
   readonly helpers: { readonly most: number; readonly open: () => Promise<Gpu | undefined> } | undefined;
   readonly #owned: boolean;
   readonly #pipelines = new Map<string, Promise<Pipeline>>();
@@ -73,7 +74,7 @@ export class Gpu implements Disposable {
       most: helpers.most,
       open: async () => {
         const adapter = await helpers.adapter();
-        return adapter && (await Gpu.open(adapter));
+        return adapter ? await Gpu.open(adapter) : undefined;
       },
     };
     this.device = device;

@@ -123,8 +123,9 @@ const ENOUGH = 12;
 const KEEPING = 0.5;
 
 /**
- * Tiles of outputs that a workgroup computes one after the other, where it keeps what it reads of the input for all: as many
- * as leave enough workgroups, and these equal and of an even number, for there are mostly as many threads.
+ * Tiles of outputs that a workgroup computes one after the other, where it keeps what it reads of the input for all. Of the
+ * numbers that leave enough workgroups, the cheapest: workgroups should be equal and of an even number, for there are mostly as
+ * many threads, and each keeps its input once.
  * @param across workgroups for one tile of outputs
  */
 export function tilesEach(tiles: number, across: number): number {
@@ -142,9 +143,9 @@ const pointwise = (p: ProductShape): boolean => p.inside && p.kernel[0] * p.kern
 
 /**
  * For how many steps a lane should be able to keep input (ConvTile.staged): as many as there is room for, one size for all
- * layers, since each is a pipeline to compile. Not where few would be used, for the memory is filled with zeros first.
- * Products with more steps would read the weights of all tiles for each block of pixels, which the cache does not hold: they
- * keep nothing. A window's steps are mostly too many, but keeping the first saves their taps, too.
+ * layers, since each is a pipeline to compile. Products with more steps would read the weights of all tiles for each block of
+ * pixels, which the cache does not hold: they keep nothing. A window's steps are mostly too many, but keeping the first
+ * saves their taps, too; not where few would be used, for the memory is filled with zeros first.
  */
 function stagedSteps(l: ConvTarget, p: Product, each: number): number {
   const { share, pixels, lanes } = p.tile;

@@ -11,7 +11,8 @@
  *
  * Everything is read as vec4. Neighbouring lanes load neighbouring vec4 of both tensors, and read neighbouring pixels from
  * workgroup memory; lanes of a column read one address of the weights, which is handed to all at once, and the columns'
- * addresses lie a vec4 off a multiple of all banks (PITCH): no two lanes meet in a bank.
+ * addresses lie a vec4 off a multiple of all banks (PITCH): no two lanes meet in a bank. `inputSlab` is [step][pixel], `weightSlab`
+ * [tile][step][output of the tile], RUN a slab's weights of one tile, STRIDE the steps between those of the input that a lane loads.
  *
  * Operations a byte, 8x8 sums a lane, 64 lanes, a block of 64 x 64. Of workgroup memory, a step of a lane reads
  * 8 + 8 vec4 = 256 bytes for 2 x 4 x 64 = 512 operations: 2 a byte, which is what a multiprocessor with 128 multiply-adds
@@ -72,15 +73,11 @@ const ROWS = ${rows}u;
 const BLOCK = ${rows * pixels}u;
 const OUTPUTS = ${outputs}u;
 const SLAB = ${SLAB}u;
-// Steps between those of the input that a lane loads.
 const STRIDE = ${across / pixels}u;
-// A slab's weights of one tile, and how far apart the tiles are.
 const RUN = SLAB * OUTPUTS;
 const PITCH = RUN + 1u;
 
-// [step][pixel]
 var<workgroup> inputSlab: array<vec4f, SLAB * BLOCK>;
-// [tile][step][output of the tile]
 var<workgroup> weightSlab: array<vec4f, ACROSS * PITCH>;
 
 struct Step {
@@ -130,7 +127,6 @@ fn main(
   let row = index % ROWS;
   let column = index / ROWS;
 
-  // What this lane loads: of one pixel, from step index / BLOCK on; and the same place in several tiles' weights.
   let own = pixel(first + index % BLOCK);
   let base = product * params.inProduct + group * params.fours * params.inPlane;
   var at = onward(Step(0u, 0u, 0u), index / BLOCK);

@@ -9,18 +9,29 @@ import { IMAGE, normalNumbers, residualNetwork } from "./network.ts";
 const normal = normalNumbers(5, 0.3);
 const network = residualNetwork(normal, normal, normal);
 const inputs = new Map([["image", randomTensor([2, ...IMAGE], 1)]]);
-/** More than the engine takes for compiling. */
+/** Longer than what the engine takes for the time of a kernel that is compiled already. */
 const SLOW_MS = 150;
 
-/** A device whose first wait for its queue lasts `waits` ms, and what its helpers come to. */
+/** A device whose first wait for its queue lasts `waits` ms; how often helpers were asked for, and how many kernels each ran. */
 async function opened(name: string, waits: number, adapter?: Helpers["adapter"]) {
   const open = await openTestAdapter(name);
   let asked = 0;
+  const ran: number[] = [];
+  const errors: string[] = [];
   const helpers = {
     most: 2,
-    adapter: () => {
+    adapter: async () => {
       asked++;
-      return (adapter ?? open.helpers.adapter)();
+      const another = await (adapter ?? open.helpers.adapter)();
+      if (another === undefined || another === null) return another;
+      const requestDevice = another.requestDevice.bind(another);
+      return Object.defineProperty(another, "requestDevice", {
+        async value(descriptor?: GPUDeviceDescriptor): Promise<GPUDevice> {
+          const device = await requestDevice(descriptor);
+          watch(device, ran, errors);
+          return device;
+        },
+      });
     },
   };
   const gpu = await Gpu.open(open.adapter, { helpers });
@@ -36,12 +47,32 @@ async function opened(name: string, waits: number, adapter?: Helpers["adapter"])
     },
   });
   return {
-    ...{ gpu, asked: () => asked },
+    ...{ gpu, ran, errors, asked: () => asked },
     [Symbol.dispose]: () => {
       gpu[Symbol.dispose]();
       open.close();
     },
   };
+}
+
+/** How many bind groups its first submission came after, once the work is done without a validation error. */
+function watch(device: GPUDevice, ran: number[], errors: string[]): void {
+  const createBindGroup = device.createBindGroup.bind(device);
+  const submit = device.queue.submit.bind(device.queue);
+  let groups = 0;
+  Object.defineProperty(device, "createBindGroup", {
+    value: (descriptor: GPUBindGroupDescriptor) => {
+      groups++;
+      return createBindGroup(descriptor);
+    },
+  });
+  Object.defineProperty(device.queue, "submit", {
+    value: (buffers: GPUCommandBuffer[]) => {
+      device.pushErrorScope("validation");
+      submit(buffers);
+      void device.popErrorScope().then((error) => (error === null ? ran.push(groups) : errors.push(error.message)));
+    },
+  });
 }
 
 async function logits(gpu: Gpu): Promise<Float32Array | undefined> {
@@ -58,6 +89,9 @@ describe.skipIf(testAdapters.length === 0).each([...testAdapters])("first runs o
     using slow = await opened(name, SLOW_MS);
     expect(await logits(slow.gpu)).toEqual(expected);
     expect(slow.asked()).toBe(2);
+    expect(slow.errors).toEqual([]);
+    expect(slow.ran).toHaveLength(2);
+    expect(Math.min(...slow.ran)).toBeGreaterThan(0);
     // All have run: another session compiles nothing.
     expect(await logits(slow.gpu)).toEqual(expected);
     expect(slow.asked()).toBe(2);

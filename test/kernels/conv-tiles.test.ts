@@ -4,7 +4,7 @@ import { must } from "../../src/errors.ts";
 import { Executable } from "../../src/engine/executable.ts";
 import { makePlan } from "../../src/engine/plan.ts";
 import { WeightStore } from "../../src/engine/weights.ts";
-import type { Gpu } from "../../src/gpu/gpu.ts";
+import { nameOf, type Gpu } from "../../src/gpu/gpu.ts";
 import { convolveFours, foursProduct, foursWeights, shaderOf, tilesEach } from "../../src/kernels/conv-fours.ts";
 import type { ConvTile } from "../../src/kernels/conv-fours-shader.ts";
 import type { ConvGeometry } from "../../src/kernels/conv-geometry.ts";
@@ -24,10 +24,15 @@ const geometry = (rest: Partial<ConvGeometry>): ConvGeometry => ({
 
 /** Blocks that end within pixels, outputs, slabs; slabs that begin within a tap, and with several taps. */
 const cases: readonly (Partial<ConvGeometry> & { readonly title: string })[] = [
-  { title: "points" },
-  { title: "3x3, pad 1, 18 channels", kernel: [3, 3], pads: [1, 1] },
-  { title: "5x5 of 18 channels: more steps than lanes keep", kernel: [5, 5], pads: [2, 2] },
+  { title: "points, kept" },
+  { title: "3x3, pad 1, 18 channels, kept", kernel: [3, 3], pads: [1, 1] },
+  { title: "5x5 of 18 channels: more steps than are kept", kernel: [5, 5], pads: [2, 2] },
   { title: "5x2 of 3 channels, strides, pads", channels: 3, kernel: [5, 2], strides: [2, 1], pads: [3, 1] },
+  { title: "5x2 of 20 channels, strides: kept", channels: 20, kernel: [5, 2], strides: [2, 1], pads: [3, 1] },
+  {
+    ...{ title: "2 groups of 60 channels, dilated: kept", channels: 60, outputs: 28, groups: 2 },
+    ...{ kernel: [3, 1], dilations: [2, 1], pads: [2, 0] },
+  },
   { title: "2 groups of 20, dilated", channels: 8, outputs: 20, groups: 2, kernel: [3, 1], dilations: [2, 1] },
 ];
 const layers = cases.map(({ title, ...rest }) => {
@@ -37,8 +42,8 @@ const layers = cases.map(({ title, ...rest }) => {
   return { title, g: { ...all, output: [size(0), size(1)] } as const };
 });
 
-/** The sums, with a bias, an addend, limits and a mask. */
-async function run(gpu: Gpu, g: ConvGeometry, tile: ConvTile): Promise<Float32Array> {
+/** The sums, with a bias, an addend, limits and a mask; and the kernel's name. */
+async function run(gpu: Gpu, g: ConvGeometry, tile: ConvTile): Promise<{ sums: Float32Array; kernel: string }> {
   const w = randomTensor([g.groups * g.outputs, g.channels, ...g.kernel], 2);
   const weights = foursWeights(w.data, g, tile.outputs);
   const shape = [g.batch, g.groups * g.outputs, ...g.output];
@@ -69,7 +74,8 @@ async function run(gpu: Gpu, g: ConvGeometry, tile: ConvTile): Promise<Float32Ar
   using executable = await Executable.make(gpu, plan, store);
   executable.fill(-987654321);
   executable.run(inputs);
-  return must((await executable.read(["output"])).get("output"), "output");
+  const sums = must((await executable.read(["output"])).get("output"), "output");
+  return { sums, kernel: nameOf(must(plan.calls[0], "call").shader) };
 }
 
 const hardware = candidateTiles(32).filter((t) => t.share === "memory");
@@ -80,15 +86,17 @@ const small = (subgroups: number): ConvTile =>
   );
 
 onAdapters("Tiles of convolutions", (gpu) => {
-  test.each(layers)("every sharing gives the same bits: $title", async ({ g }) => {
-    const expected = await run(gpu(), g, small(0));
+  test.each(layers)("every sharing gives the same bits: $title", async ({ title, g }) => {
+    const { sums: expected } = await run(gpu(), g, small(0));
     expect(expected.every((v) => Number.isFinite(v) && v !== -987654321)).toBe(true);
     expect(new Set(expected).size).toBeGreaterThan(expected.length / 4);
     const own = [4, 8].filter((n) => n <= gpu().subgroups).map(small);
     // The large ones take lavapipe seconds to compile: with points only.
     const large = g.kernel[0] * g.kernel[1] === 1 ? Infinity : 4;
     for (const tile of [...own, ...hardware.filter((t) => t.pixels <= large)]) {
-      expect(await run(gpu(), g, tile), shaderOf(tile).name).toEqual(expected);
+      const { sums, kernel } = await run(gpu(), g, tile);
+      expect(sums, kernel).toEqual(expected);
+      if (tile.share === "broadcast") expect(kernel.includes("staged")).toBe(title.includes("kept"));
     }
   });
 
@@ -115,12 +123,12 @@ test("tiles for hardware need no more than WebGPU guarantees", () => {
   }
 });
 
-test("workgroups that keep their input are equal, and of an even number", () => {
+test("workgroups that keep their input: the cheapest number of tiles for each", () => {
   // tiles of outputs, workgroups for one of them; tiles that a workgroup should compute
   for (const [tiles, across, each] of [
     [1, 1, 1], // there is no choice
     [2, 392, 2],
-    [4, 25, 4],
+    [4, 25, 4], // 25: keeping the input twice costs more than a 26th
     [32, 7, 16], // 14 workgroups
     [16, 13, 8], // 26
     [16, 2, 2], // 16

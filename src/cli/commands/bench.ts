@@ -1,9 +1,9 @@
 /** `unbraid bench`: how fast networks run here, beside other engines in alternating runs, and beside the adapter's limit. */
-import { mkdirSync } from "node:fs";
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UnbraidError } from "../../errors.ts";
+import { makeFolder } from "../../files.ts";
 import { CeilingProbes } from "../bench/ceiling.ts";
 import type { BenchDocument, NetworkResult } from "../bench/document.ts";
 import type { Peer } from "../bench/engine.ts";
@@ -152,7 +152,7 @@ function noPeer(found: readonly NetworkResult[]): UnbraidError {
 }
 
 function writeAll(context: Context, folder: string, document: BenchDocument): void {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   context.writeFile(join(folder, "bench.json"), `${JSON.stringify(document, undefined, 1)}\n`);
   context.writeFile(join(folder, "bench.md"), asMarkdown(document));
   for (const { network, batch, layers } of document.networks) {

@@ -1,5 +1,4 @@
 /** `unbraid visualize`: pictures that excite a channel most, and each of its parts. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { visualize as ascend, type Ascended } from "../../channels/visualize/ascent.ts";
 import { excitement, type Excitement } from "../../channels/visualize/excitement.ts";
@@ -7,6 +6,7 @@ import { Random } from "../../channels/random.ts";
 import { splitRecords } from "../../channels/split-record.ts";
 import { Session } from "../../engine/session.ts";
 import { UnbraidError } from "../../errors.ts";
+import { makeFolder } from "../../files.ts";
 import type { RgbImage } from "../../images/preprocess.ts";
 import { contactSheet } from "../../report/contact-sheet.ts";
 import { usageError } from "../arguments.ts";
@@ -87,7 +87,7 @@ async function run(context: Context): Promise<undefined> {
   const draws = args.number("draws", { integer: true, least: 2, most: 10_000 }) ?? DEFAULTS.draws;
   const single = path.toLowerCase().endsWith(".png");
   if (single) context.checkWritable(path);
-  else context.checkFolder(path, "sheet.png");
+  else context.checkFolder(path, "sheet.png", "a single picture's name ends with .png");
   const opened = openModel(context, args.positional(0));
   const network = await pictureNetwork(context, opened);
   const layer = visualizedLayer(network.shaped, splitRecords(opened.model, opened.path), layerName, wanted);
@@ -114,7 +114,7 @@ async function run(context: Context): Promise<undefined> {
     files.push(file);
     return file;
   };
-  if (!single) mkdirSync(path, { recursive: true });
+  if (!single) makeFolder(path);
   const random = new Random(seed);
   const document: VisualisationDocument = {
     ...{ layer: layer.name, pictures: count, steps, seed, sheet: single ? path : "sheet.png" },

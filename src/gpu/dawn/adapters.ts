@@ -170,13 +170,23 @@ function openFound({ adapter, again, name, kind, driver }: Found): OpenAdapter {
   const devices = new Set<GPUDevice>();
   let closed = false;
 
+  const checkOpen = (): void => {
+    if (closed) throw new Error(`the adapter ${name} has been closed`);
+  };
   /** Its devices are destroyed with this adapter. */
   const held = (adapter: GPUAdapter): GPUAdapter => {
     const requestDevice = adapter.requestDevice.bind(adapter);
     return Object.defineProperty(adapter, "requestDevice", {
+      configurable: true,
       async value(descriptor?: GPUDeviceDescriptor): Promise<GPUDevice> {
-        if (closed) throw new Error(`the adapter ${name} has been closed`);
+        checkOpen();
         const device = await requestDevice(descriptor);
+        try {
+          checkOpen();
+        } catch (error) {
+          device.destroy();
+          throw error;
+        }
         devices.add(device);
         void device.lost.then(() => devices.delete(device));
         return device;
@@ -187,7 +197,8 @@ function openFound({ adapter, again, name, kind, driver }: Found): OpenAdapter {
   const result: OpenAdapter = {
     adapter: held(adapter),
     helpers: {
-      most: Math.min(MOST_HELPERS, availableParallelism() - 1),
+      // Hardware's compilers are done before anything runs.
+      most: kind === "hardware" ? 0 : Math.min(MOST_HELPERS, availableParallelism() - 1),
       adapter: async () => {
         const another = await again();
         return another && held(another);
