@@ -7,9 +7,13 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { must } from "../../errors.ts";
+import { readModelFile } from "../../files.ts";
+import { buildGraph } from "../../graph/build.ts";
 import { onlyAdapter } from "./child-drivers.ts";
+import { loadTfjs } from "./child-tfjs.ts";
 import { MARK, type ChildFeed, type Command, type Job } from "./child.ts";
 import { concatenated } from "./engine.ts";
+import { channelsLast, tfjsNetwork } from "./tfjs.ts";
 
 type Run = () => Promise<Float32Array>;
 type Load = (feeds: readonly ChildFeed[]) => Run;
@@ -62,6 +66,25 @@ async function prototype({ path, batch, folder }: Job): Promise<Load> {
   };
 }
 
+async function tfjs({ path, outputs, adapter, shapes }: Job): Promise<Load> {
+  const known = new Map(must(shapes, "shapes for tfjs"));
+  const network = tfjsNetwork(await loadTfjs(adapter), buildGraph(readModelFile(path)), known, outputs);
+  return (feeds) => {
+    const given = new Map(feeds.map(({ name, shape, file }) => [name, channelsLast(floats(file), shape)]));
+    return async () => {
+      const results = network(given);
+      try {
+        return concatenated(await Promise.all(results.map((result) => result.data())));
+      } finally {
+        for (const result of results) result.dispose();
+      }
+    };
+  };
+}
+
+const loaderOf = ({ folder, shapes }: Job): ((job: Job) => Promise<Load>) =>
+  shapes !== undefined ? tfjs : folder !== undefined ? prototype : onnxruntime;
+
 async function serve(): Promise<void> {
   let run: Run | undefined;
   let load: Load | undefined;
@@ -70,7 +93,7 @@ async function serve(): Promise<void> {
       const command = JSON.parse(line) as Command;
       if ("job" in command) {
         await onlyAdapter(command.job);
-        load = await (command.job.folder === undefined ? onnxruntime : prototype)(command.job);
+        load = await loaderOf(command.job)(command.job);
         answer({ ready: true });
         continue;
       }

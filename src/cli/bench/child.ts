@@ -25,6 +25,8 @@ export interface Job {
   readonly provider: "cpu" | "webgpu";
   /** Of the prototype. */
   readonly folder?: string;
+  /** Of tfjs, which is given our graph: its inputs' shapes. */
+  readonly shapes?: readonly (readonly [name: string, shape: readonly number[]])[];
 }
 
 export type Command =

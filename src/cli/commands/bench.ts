@@ -41,9 +41,9 @@ export const bench: Command = {
   },
   details:
     "MODEL is the network that ships with the package unless given; --batch takes several sizes (1). Peers are onnxruntime-node\n" +
-    "on the processor and on WebGPU, PyTorch, and a prototype: what is not installed is said to be absent. Nothing is printed of\n" +
-    `outputs that no peer of this very run agrees with; exit code ${CHECK_FAILED} where one does not. Ratios are times of a peer over ours,\n` +
-    "the medians of pairs, with their 95 % intervals (bootstrap over pairs).",
+    "on the processor and on WebGPU, PyTorch, tfjs on WebGPU, and a prototype: what is not installed is said to be absent. Nothing is\n" +
+    `printed of outputs that no peer of this very run agrees with; exit code ${CHECK_FAILED} where one does not. Ratios are times of a peer\n` +
+    "over ours, the medians of pairs, with their 95 % intervals (bootstrap over pairs).",
   example: "unbraid bench resnet50.onnx --batch 1,8 --layers --out bench-resnet50",
   run: (context) => runBench(context),
 };
