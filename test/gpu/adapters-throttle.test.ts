@@ -4,10 +4,20 @@ import { describe, expect, test } from "vitest";
 import { pollCount, pollDelay, throttlePolls } from "../../src/gpu/dawn/throttle.ts";
 import { openTestAdapter, testAdapters } from "../support/gpu.ts";
 
-test("delays: none at first, then at least the 1 ms of Node's timers, 1.5 % of the wait, 4 ms at the most", () => {
-  expect([0, 0.29].map(pollDelay)).toEqual([0, 0]);
-  expect([0.31, 5, 99].map(pollDelay)).toEqual([1, 1, 1]);
-  expect([133, 134, 250, 1e5].map(pollDelay)).toEqual([1, 2, 3, 4]);
+test("delays: none at first, then at least the 1 ms of Node's timers, 2 % of the wait, 4 ms at the most", () => {
+  expect([0, 0.29].map((waited) => pollDelay(waited))).toEqual([0, 0]);
+  expect([0.31, 5, 99].map((waited) => pollDelay(waited))).toEqual([1, 1, 1]);
+  expect([100, 199, 1e5].map((waited) => pollDelay(waited))).toEqual([2, 3, 4]);
+});
+
+test("delays where waits last 200 ms: rare until 170, never beyond that, 1 ms until 240, then as ever", () => {
+  const delay = (waited: number): number => pollDelay(waited, 200);
+  expect(delay(0.1)).toBe(0);
+  expect([1, 100, 160].map(delay)).toEqual([6, 6, 6]);
+  expect([165, 168, 169.5, 171, 239].map(delay)).toEqual([5, 2, 1, 1, 1]);
+  expect([241, 1000].map(delay)).toEqual([4, 4]);
+  expect(pollDelay(10, 5000)).toBe(16);
+  expect(pollDelay(10, 12)).toBe(1);
 });
 
 describe("setImmediate while a throttle is held", () => {

@@ -11,13 +11,29 @@ import { setImmediate as systemSetImmediate, setTimeout as systemSetTimeout } fr
 
 /** The first polls of a wait come at full speed, so that short waits are not lengthened. */
 const EAGER_MS = 0.3;
-/** After that a poll waits for this share of the time already waited, within these bounds: 1.5 % late at the most, or 1 ms. */
-const SHARE = 0.015;
+/** After that a poll waits for this share of the time already waited, within these bounds: 2 % late at the most, or 1 ms. */
+const SHARE = 0.02;
 const LONGEST_MS = 4;
+/**
+ * Waits often last as long as those before: a network runs again and again. A poll takes some 40 us of a processor on which
+ * a software adapter would compute. So until EARLY of what the shortest of the last REMEMBERED took, polls are rare; about then
+ * they are frequent.
+ */
+const REMEMBERED = 4;
+const EARLY = 0.85;
+const LATE = 1.2;
+const RARE_SHARE = 0.03;
+const RAREST_MS = 16;
 
-/** Milliseconds until the next poll of a wait that began `waited` ms ago; 0 is at once. Node's timers round up to 1 ms. */
-export function pollDelay(waited: number): number {
+/**
+ * Milliseconds until the next poll of a wait that began `waited` ms ago; 0 is at once. Node's timers round up to 1 ms.
+ * @param usual what waits have lasted of late; 0: they differ
+ */
+export function pollDelay(waited: number, usual = 0): number {
   if (waited < EAGER_MS) return 0;
+  const early = EARLY * usual - waited;
+  if (early > 1) return Math.max(1, Math.floor(Math.min(RAREST_MS, RARE_SHARE * usual, early)));
+  if (waited < LATE * usual) return 1;
   return Math.min(LONGEST_MS, Math.max(1, Math.floor(waited * SHARE)));
 }
 
@@ -41,6 +57,18 @@ let holders = 0;
 let polls = 0;
 let waitBegan = 0;
 let insidePoll = false;
+/** Polls that were asked for: one more after a poll than before, and its wait goes on. */
+let asked = 0;
+/** How long the last waits were. */
+const waits: number[] = [];
+
+function waitEnded(): void {
+  waits.push(performance.now() - waitBegan);
+  if (waits.length > REMEMBERED) waits.shift();
+}
+
+const usualWait = (): number => (waits.length < REMEMBERED ? 0 : Math.min(...waits));
+
 /** What we put in place, and what stood there before. */
 let installed: { ours: SetImmediate; before: SetImmediate } | undefined;
 
@@ -53,16 +81,19 @@ function schedulePoll(poll: () => void): NodeJS.Immediate | NodeJS.Timeout {
   const now = performance.now();
   // A poll that is asked for by a poll continues its wait; any other begins one.
   if (!insidePoll) waitBegan = now;
+  asked++;
   const run = (): void => {
     polls++;
     insidePoll = true;
+    const before = asked;
     try {
       poll();
     } finally {
       insidePoll = false;
+      if (asked === before) waitEnded();
     }
   };
-  const delay = pollDelay(now - waitBegan);
+  const delay = pollDelay(now - waitBegan, usualWait());
   return delay === 0 ? systemSetImmediate(run) : systemSetTimeout(run, delay);
 }
 
