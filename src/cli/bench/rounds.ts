@@ -33,23 +33,36 @@ export interface RoundsOptions {
   readonly after?: (agreeing: readonly Engine[]) => Promise<void>;
 }
 
-/** Short runs are repeated for so long, so that a timer's grain and a poll's delay do not matter. */
-const SAMPLE_MS = 150;
-/** Before each sample: threads of the engine before it may still be spinning. */
+/** Short runs are repeated for so long: a timer's grain, a poll's delay and a moment's disturbance are then small. */
+const SAMPLE_MS = 1000;
+/**
+ * Before each sample an engine runs for so long untimed, unless one run takes LONG_MS. After a rest of a tenth of a second a virtual
+ * machine's processors are slower for as long: ResNet-50 took 240 ms in place of 155.
+ */
+const WARM_MS = 500;
+const LONG_MS = 5000;
+/** Before that: threads of the engine before it may still be spinning. */
 const REST_MS = 150;
 
 interface Contender {
   readonly engine: Engine;
   readonly times: number[];
-  readonly repeats: number;
+  /** Of one run, about. */
+  readonly ms: number;
   worst: Difference;
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-const rest = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, REST_MS));
+/** How many runs of `ms` each take so long together. */
+const runsFor = (together: number, ms: number): number =>
+  Math.max(1, Math.min(1000, Math.ceil(together / Math.max(ms, 0.01))));
 
-const repeatsFor = (ms: number): number => Math.max(1, Math.min(1000, Math.ceil(SAMPLE_MS / Math.max(ms, 0.01))));
+async function sample(engine: Engine, ms: number): Promise<Sample> {
+  await new Promise((resolve) => setTimeout(resolve, REST_MS));
+  if (ms < LONG_MS) await engine.run(runsFor(WARM_MS, ms));
+  return engine.run(runsFor(SAMPLE_MS, ms));
+}
 
 export async function compare(ours: Engine, peers: readonly Peer[], options: RoundsOptions): Promise<Rounds> {
   const { task, work, rounds, signal } = options;
@@ -59,7 +72,7 @@ export async function compare(ours: Engine, peers: readonly Peer[], options: Rou
   const opened: Engine[] = [];
   try {
     const { output } = await ours.run(1);
-    const repeats = repeatsFor((await ours.run(1)).ms);
+    const { ms } = await ours.run(1);
     for (const peer of peers) {
       signal.throwIfAborted();
       options.onPeer?.(peer.name);
@@ -69,7 +82,7 @@ export async function compare(ours: Engine, peers: readonly Peer[], options: Rou
         opened.push(engine);
         first = await engine.run(1);
         const worst = differenceOf(output, first.output, work, task.precision);
-        if (worst.holds) contenders.push({ engine, times: [], repeats: repeatsFor((await engine.run(1)).ms), worst });
+        if (worst.holds) contenders.push({ engine, times: [], ms: (await engine.run(1)).ms, worst });
         else refused.push(verdict(peer.name, worst));
       } catch (error) {
         signal.throwIfAborted();
@@ -79,14 +92,12 @@ export async function compare(ours: Engine, peers: readonly Peer[], options: Rou
     const times: number[] = [];
     for (let round = 0; round < rounds && contenders.length > 0; round++) {
       signal.throwIfAborted();
-      await rest();
-      const mine = await ours.run(repeats);
+      const mine = await sample(ours, ms);
       times.push(mine.ms);
       for (const contender of contenders) {
-        await rest();
         let theirs: Sample;
         try {
-          theirs = await contender.engine.run(contender.repeats);
+          theirs = await sample(contender.engine, contender.ms);
         } catch (error) {
           signal.throwIfAborted(); // ctrl-C reaches the peer's process too
           absent.push({ peer: contender.engine.name, why: messageOf(error) });
