@@ -13,7 +13,7 @@ test("delays: none at first, then at least the 1 ms of Node's timers, 2 % of the
 test("delays where waits last 200 ms: rare until 170, never beyond that, 1 ms until 240, then as ever", () => {
   const delay = (waited: number): number => pollDelay(waited, 200);
   expect(delay(0.1)).toBe(0);
-  expect([1, 100, 160].map(delay)).toEqual([6, 6, 6]);
+  expect([1, 100, 160].map(delay)).toEqual([12, 12, 10]);
   expect([165, 168, 169.5, 171, 239].map(delay)).toEqual([5, 2, 1, 1, 1]);
   expect([241, 1000].map(delay)).toEqual([4, 4]);
   expect(pollDelay(10, 5000)).toBe(16);

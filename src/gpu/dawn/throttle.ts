@@ -22,7 +22,7 @@ const LONGEST_MS = 4;
 const REMEMBERED = 4;
 const EARLY = 0.85;
 const LATE = 1.2;
-const RARE_SHARE = 0.03;
+const RARE_SHARE = 0.06;
 const RAREST_MS = 16;
 
 /**
