@@ -64,12 +64,13 @@ function writeChunks(path: string, flag: "w" | "wx", chunks: Iterable<Uint8Array
   }
 }
 
-const unwritable = (path: string, why: string, options?: ErrorOptions): UnbraidError =>
+/** OUTPUT_UNWRITABLE, for what is to be written at `path`. */
+export const unwritable = (path: string, why: string, options?: ErrorOptions): UnbraidError =>
   new UnbraidError(
     "output",
     "OUTPUT_UNWRITABLE",
     `${path} cannot be written: ${why}`,
-    "Choose another place with --out, or make this one writable.",
+    "Choose another place, or make this one writable.",
     options,
   );
 

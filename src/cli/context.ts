@@ -4,7 +4,7 @@ import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { attachTuner } from "../engine/tuners.ts";
 import { UnbraidError } from "../errors.ts";
-import { writeFileAtomic } from "../files.ts";
+import { unwritable, writeFileAtomic } from "../files.ts";
 import { openAdapter, type OpenAdapter } from "../gpu/dawn/adapters.ts";
 import { Gpu } from "../gpu/gpu.ts";
 import { ImagePool, POOL_THREADS, usualThreads } from "../images/image-pool.ts";
@@ -126,7 +126,7 @@ export class Context implements Disposable {
    * @throws UnbraidError OUTPUT_UNWRITABLE, OUTPUT_IS_INPUT, OUTPUT_TWICE
    */
   checkWritable(path: string): void {
-    const refuse = (why: string, cause?: unknown): UnbraidError => unwritable(path, why, cause);
+    const refuse = (why: string, cause?: unknown): UnbraidError => unwritable(path, why, { cause });
     const there = status(path);
     this.#checkDistinct(path, there);
     if (there?.isDirectory() === true) throw refuse("it is a folder");
@@ -161,7 +161,7 @@ export class Context implements Disposable {
     try {
       accessSync(above, constants.W_OK);
     } catch (cause) {
-      throw unwritable(folder, "permission is denied", cause);
+      throw unwritable(folder, "permission is denied", { cause });
     }
   }
 
@@ -199,12 +199,3 @@ function status(path: string): Stats | undefined {
     return undefined;
   }
 }
-
-const unwritable = (path: string, why: string, cause?: unknown): UnbraidError =>
-  new UnbraidError(
-    "output",
-    "OUTPUT_UNWRITABLE",
-    `${path} cannot be written: ${why}`,
-    "Choose another place, or make this one writable.",
-    { cause },
-  );

@@ -15,8 +15,8 @@
  *
  * A workgroup computes several tiles of outputs for its pixels, one after the other. What it reads of the input in its first
  * steps, or all, it can keep in workgroup memory meanwhile (`staged`): each lane reads back only what it wrote itself, so
- * that no barrier is needed. On software adapters that costs a quarter of a load from a storage buffer, which is checked
- * against the buffer's end lane by lane.
+ * that no barrier is needed. On software adapters that costs less than a load from a storage buffer, of which every number
+ * is checked against the buffer's end.
  *
  * The sum of one output runs over taps, then fours, then the four channels, the bias first, whatever the tile, the
  * sharing and the batch: every variant gives the same bits.
