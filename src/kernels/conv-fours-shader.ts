@@ -7,7 +7,9 @@
  * neighbouring addresses. In a step, one four of channels at one tap, it loads a vec4 of input a pixel and shares the
  * weights of the tile's outputs with its neighbours, for on software adapters loads cost far more than arithmetic:
  *
- *   broadcast  lane l of a subgroup loads the weights of outputs l, l + subgroup, ...; subgroupBroadcast hands each round.
+ *   broadcast  lane l of a subgroup loads the weights of outputs l, l + subgroup, ...; subgroupBroadcast hands each round. Around
+ *              it Tint selects between the value and 0, for the lane might not be there, which costs as much as the broadcast;
+ *              not around quadBroadcast. So two quads swap what they have once, and each hands round the halves.
  *   quad       lane l of four loads those of outputs l, l + 4, ...; three swaps within the quad hand them round. Lane l then
  *              has the sums of outputs 4q + (j xor l) in the order j = 0..3, which the end puts right.
  *   load       each lane loads all: hardware reads an address that all lanes share once.
@@ -42,6 +44,8 @@ export interface ConvTile {
   readonly staged: number;
   /** Without loops over taps: 1x1 without padding, and products of matrices. */
   readonly point: boolean;
+  /** Channels of a four: 4, or fewer where the input has no more in all, as images have three. */
+  readonly channels: number;
   /**
    * With "broadcast": lanes of a subgroup, at most as many as the adapter's narrowest has. A wider one runs the same code, for
    * only lanes below `subgroup` are read from. They must all be there: on adapters with several widths `lanes` is a
@@ -57,18 +61,37 @@ export const tileName = (t: ConvTile): string =>
   `conv_fours ${t.pixels}x${t.outputs} ${t.share}${t.share === "broadcast" ? ` ${t.subgroup}` : ""} of ${t.lanes}` +
   (t.across > 1 ? `, ${t.across} across` : "") +
   (t.point ? ", points" : "") +
+  (t.channels < 4 ? `, ${t.channels} channels` : "") +
   (t.staged > 0 ? `, ${t.staged} staged` : "");
 
-/** Loads of a step's weights by a lane, and for output `o` of the tile the expression of its vec4. */
-function sharing(t: ConvTile): { readonly loads: number; readonly weight: (o: number) => string } {
-  const loads = (each: number): number => Math.ceil(t.outputs / each);
-  if (t.share === "load") return { loads: t.outputs, weight: (o) => `w${o}` };
-  if (t.share === "broadcast") {
-    const each = Math.min(t.subgroup, t.outputs);
-    return { loads: loads(each), weight: (o) => `subgroupBroadcast(w${Math.floor(o / each)}, ${o % each}u)` };
+interface Sharing {
+  /** Outputs whose weights a load of all lanes brings, and loads of a step by a lane. */
+  readonly each: number;
+  readonly loads: number;
+  /** What is done with load `i` before its weights are handed round. */
+  readonly handing: (i: number) => string;
+  /** The weights of output `o` of the tile. */
+  readonly weight: (o: number) => string;
+}
+
+function sharing(t: ConvTile): Sharing {
+  const every = (each: number) => ({ each, loads: Math.ceil(t.outputs / each), handing: () => "" });
+  if (t.share === "load") return { ...every(1), weight: (o) => `w${o}` };
+  if (t.share === "quad") {
+    const swaps = [(w: string) => w, ...["X", "Y", "Diagonal"].map((s) => (w: string) => `quadSwap${s}(${w})`)];
+    return { ...every(4), weight: (o) => swaps[o % 4]?.(`w${Math.floor(o / 4)}`) ?? "" };
   }
-  const swaps = [(w: string) => w, ...["X", "Y", "Diagonal"].map((s) => (w: string) => `quadSwap${s}(${w})`)];
-  return { loads: loads(4), weight: (o) => swaps[o % 4]?.(`w${Math.floor(o / 4)}`) ?? "" };
+  const each = Math.min(t.subgroup, t.outputs);
+  const of = (o: number): number => Math.floor(o / each);
+  if (each === 4) return { ...every(4), weight: (o) => `quadBroadcast(w${of(o)}, ${o % 4}u)` };
+  if (t.subgroup !== 8) return { ...every(each), weight: (o) => `subgroupBroadcast(w${of(o)}, ${o % each}u)` };
+  return {
+    ...every(8),
+    handing: (i) =>
+      `      let other${i} = subgroupShuffleXor(w${i}, 4u);\n` +
+      `      let low${i} = select(w${i}, other${i}, upper);\n      let high${i} = select(other${i}, w${i}, upper);\n`,
+    weight: (o) => `quadBroadcast(${o % 8 < 4 ? "low" : "high"}${of(o)}, ${o % 4}u)`,
+  };
 }
 
 /** After the last four of a tap comes the first of the next. */
@@ -82,16 +105,22 @@ const NEXT_TAP = `      rest--;
       kx = select(kx, 0u, wraps);
 `;
 
+/** Beyond any sum: as many vec4 of weights an output do not fit into a buffer. */
+const MOST_STEPS = 2 ** 30;
+
 export function convFoursShader(t: ConvTile): string {
-  const { loads, weight } = sharing(t);
-  const each = t.share === "load" ? 1 : t.share === "quad" ? 4 : Math.min(t.subgroup, t.outputs);
+  const { each, loads, handing, weight } = sharing(t);
   const quads = t.outputs / 4;
   const sum = (p: number, o: number): string => `a${p}_${o}`;
   // Both software adapters multiply and add apart, whatever is written; SwiftShader is faster where it is written apart.
   const term = (p: number, before: string, c: string): string =>
-    t.share === "quad" ? `(${before} + x${p}.${c} * b.${c})` : `fma(x${p}.${c}, b.${c}, ${before})`;
+    t.share === "quad" ? `(${before} + x${p}${c} * b${c})` : `fma(x${p}${c}, b${c}, ${before})`;
+  // What is not read of a four is not loaded either.
+  const channels = [".x", ".y", ".z", ".w"].slice(0, t.channels).map((c) => (t.channels > 1 ? c : ""));
+  const vector = t.channels > 1 ? `vec${t.channels}f` : "f32";
+  const part = t.channels < 4 ? `.${"xyz".slice(0, t.channels)}` : "";
   const products = (p: number, o: number): string =>
-    `      ${sum(p, o)} = ${["x", "y", "z", "w"].reduce((before, c) => term(p, before, c), sum(p, o))};\n`;
+    `      ${sum(p, o)} = ${channels.reduce((before, c) => term(p, before, c), sum(p, o))};\n`;
   const four = (p: number, q: number): string => {
     const v = `vec4f(${[0, 1, 2, 3].map((j) => sum(p, 4 * q + j)).join(", ")})`;
     return t.share === "quad" ? `turned(${v}, lane)` : v;
@@ -108,20 +137,26 @@ export function convFoursShader(t: ConvTile): string {
   const staged = t.staged > 0;
   const ofPixels = (f: (p: number) => string): string => repeat(t.pixels, f);
   const taps = point ? "" : ofPixels((p) => `      let t${p} = tap(p${p}, ky, kx);\n`);
-  const read = (p: number): string => (point ? `input[offset + o${p}]` : `load(offset + t${p}.offset, t${p}.valid)`);
+  const read = (p: number): string =>
+    (point ? `input[offset + o${p}]` : `load(offset + t${p}.offset, t${p}.valid)`) + part;
   const kept = (p: number): string => `kept[(four * PIXELS + ${p}u) * LANES + index]`;
   const next = `      offset += params.inPlane;\n${point ? "" : NEXT_TAP}`;
+  // All loads first, then what hands their weights round, then sums: the fewer values are alive between loads, the fewer a
+  // compiler spills.
   const step = (input: (p: number) => string): string =>
-    repeat(loads, (i) => `      let w${i} = weights[w + ${i * each}u];\n`) +
+    repeat(loads, (i) => `      let w${i} = weights[w + ${i * each}u]${part};\n`) +
     ofPixels((p) => `      let x${p} = ${input(p)};\n`) +
+    repeat(loads, handing) +
     repeat(t.outputs, (o) => `      {\n      let b = ${weight(o)};\n${ofPixels((p) => products(p, o))}      }\n`) +
     "      w += OUTPUTS;\n";
   // One loop over taps and fours: each loop blends all sums with the lanes that are active, in every round of it.
   const held = ["offset", ...(point ? [] : ["ky", "kx", "rest"])];
+  // Where Tint knows a bound it need not count rounds itself, in 64 bits, lest they never end.
+  const rounds = (from: string, to: string): string =>
+    `for (var four = ${from}; four < ${MOST_STEPS}u; four++) {\n      if (four >= ${to}) { break; }\n`;
   /** What is read first is kept, then serves the tiles of this workgroup one after the other. */
   const several = `let part = id.y % parts;
-  for (var four = 0u; four < params.held; four++) {
-${taps}${ofPixels((p) => `      ${kept(p)} = ${read(p)};\n`)}${next}  }
+  ${rounds("0u", "params.held")}${taps}${ofPixels((p) => `      ${kept(p)} = ${read(p)};\n`)}${next}  }
 ${held.map((v) => `  let ${v}1 = ${v};\n`).join("")}  let end = min(part * params.each + params.each, params.tiles);
   for (var tile = part * params.each; tile < end; tile++) {
 ${held.map((v) => `    ${v} = ${v}1;\n`).join("")}`;
@@ -167,7 +202,7 @@ const LANES = ${t.lanes}u;
 const PIXELS = ${t.pixels}u;
 const OUTPUTS = ${t.outputs}u;
 
-${staged ? `var<workgroup> kept: array<vec4f, ${t.staged * t.pixels * t.lanes}>;\n` : ""}
+${staged ? `var<workgroup> kept: array<${vector}, ${t.staged * t.pixels * t.lanes}>;\n` : ""}
 ${t.share === "quad" ? `\nfn turned(v: vec4f, lane: u32) -> vec4f {\n  let e = select(v, v.yxwz, (lane & 1u) != 0u);\n  return select(e, e.zwxy, (lane & 2u) != 0u);\n}\n` : ""}
 @compute @workgroup_size(LANES)
 fn main(
@@ -175,7 +210,7 @@ fn main(
   @builtin(num_workgroups) counts: vec3u,
   @builtin(local_invocation_index) index: u32,${t.share === "load" ? "" : "\n  @builtin(subgroup_invocation_id) lane: u32,"}
 ) {
-  let product = id.z % params.products;
+${t.share === "broadcast" ? "  let upper = (lane & 4u) != 0u;\n" : ""}  let product = id.z % params.products;
   let first = ((id.z / params.products) * counts.x + id.x) * LANES * PIXELS + index;
 ${repeat(t.pixels, (p) => `  let p${p} = pixel(first + ${p}u * LANES);\n`)}${point ? repeat(t.pixels, (p) => `  let o${p} = p${p}.start + p${p}.y * params.width + p${p}.x;\n`) : ""}
   let parts = (params.tiles + params.each - 1u) / params.each;
@@ -189,7 +224,7 @@ ${biases}
 ${repeat(t.pixels, (p) => repeat(t.outputs, (o) => `    var ${sum(p, o)} = ${bias(Math.floor(o / 4), o % 4)};\n`))}
     var w = product * params.weightProduct + (group * params.tiles + tile) * taps * params.fours * OUTPUTS${t.share === "load" ? "" : ` + lane % ${each}u`};
     let steps = ${point ? "params.fours" : "params.fours * taps"};
-${staged ? `    for (var four = 0u; four < params.held; four++) {\n${step(kept)}    }\n` : ""}${staged && point ? "" : `    for (var four = ${staged ? "params.held" : "0u"}; four < steps; four++) {\n${taps}${step(read)}${next}    }\n`}    let left = params.outFours - min(params.outFours, tile * ${quads}u);
+${staged ? `    ${rounds("0u", "params.held")}${step(kept)}    }\n` : ""}${staged && point ? "" : `    ${rounds(staged ? "params.held" : "0u", "steps")}${taps}${step(read)}${next}    }\n`}    let left = params.outFours - min(params.outFours, tile * ${quads}u);
     let to = product * params.outProduct + channel * params.outPlane;
     let count = min(left, ${quads}u);
 ${t.share === "quad" ? indexed : moved}  ${staged ? "}" : ""}

@@ -2,6 +2,7 @@
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
 import { blockPixels, convFoursShader, tileName, type ConvTile } from "./conv-fours-shader.ts";
 import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
+import { partsOf, pointwise, stepsOf } from "./conv-tiles.ts";
 import { convMemoryShader } from "./conv-memory-shader.ts";
 import { foursOf, type FoursTensor } from "./fours.ts";
 import { f32, type DeviceTensor, type GeneratedShader, type Slot } from "./operator.ts";
@@ -139,23 +140,20 @@ export function tilesEach(tiles: number, across: number): number {
   return choices.reduce((best, each) => (cost(each) < cost(best) ? each : best));
 }
 
-const pointwise = (p: ProductShape): boolean => p.inside && p.kernel[0] * p.kernel[1] === 1;
-
 /**
  * For how many steps a lane should be able to keep input (ConvTile.staged): as many as there is room for, one size for all
  * layers, since each is a pipeline to compile. Products with more steps would read the weights of all tiles for each block of
  * pixels, which the cache does not hold: they keep nothing. A window's steps are mostly too many, but keeping the first
- * saves their taps, too; not where few would be used, for the memory is filled with zeros first.
+ * saves their taps, too; not where few would be used, for the memory is filled with zeros first. Of a single pixel's loads most
+ * are weights.
  */
 function stagedSteps(l: ConvTarget, p: Product, each: number): number {
   const { share, pixels, lanes } = p.tile;
-  if (share !== "broadcast" || each < 2) return 0;
+  if (share !== "broadcast" || each < 2 || pixels === 1) return 0;
   const room = Math.floor(l.workgroupBytes / (16 * pixels * lanes));
   const keeps = pointwise(p) ? p.fours <= room : 2 * stepsOf(p) >= room;
   return keeps ? room : 0;
 }
-
-const stepsOf = (p: ProductShape): number => p.kernel[0] * p.kernel[1] * p.fours;
 
 /** A product of matrices, whatever its tile: what `convolveFours` and Winograd's products have in common. */
 export interface ProductShape {
@@ -165,8 +163,9 @@ export interface ProductShape {
   readonly outPixels: number;
   readonly outWidth: number;
   readonly groups: number;
-  /** Fours of one group. */
+  /** Fours of one group, and channels of each: 4, or all where the input has fewer. */
   readonly fours: number;
+  readonly channels: number;
   readonly outputs: number;
   readonly input: { readonly plane: number; readonly image: number; readonly height: number; readonly width: number };
   readonly kernel: readonly [number, number];
@@ -194,13 +193,22 @@ export const weightFours = (p: ProductShape, outputs: number): number =>
 /** Workgroups of one dimension that WebGPU guarantees. */
 const MOST_WORKGROUPS = 65535;
 
-export function dispatchProduct(
-  l: ConvTarget,
-  p: Product,
-  slots: { readonly input: Slot; readonly weights: Slot; readonly output: Slot; readonly label: string },
-  o: Epilogue & { readonly bias?: DeviceTensor | undefined } = {},
-): void {
+interface Slots {
+  readonly input: Slot;
+  readonly weights: Slot;
+  readonly output: Slot;
+  readonly label: string;
+}
+
+type End = Epilogue & { readonly bias?: DeviceTensor | undefined };
+
+/** In one dispatch, or two: the second for what is left of the pixels (conv-tiles.ts). */
+export function dispatchProduct(l: ConvTarget, p: Product, slots: Slots, o: End = {}): void {
   if (p.pixels === 0) return;
+  for (const part of partsOf(p)) dispatchPart(l, part, slots, o);
+}
+
+function dispatchPart(l: ConvTarget, p: Product, slots: Slots, o: End): void {
   const { tile } = p;
   const tiles = Math.ceil(p.outputs / tile.outputs);
   const across = Math.ceil(p.pixels / blockPixels(tile));
@@ -211,7 +219,8 @@ export function dispatchProduct(
   // Without, neighbouring workgroups share a tile of weights while it is in the cache.
   const each = staged > 0 ? several : tile.across;
   const held = Math.min(staged, stepsOf(p));
-  const kernel = shaderOf({ ...tile, staged, point: pointwise(p) });
+  const channels = tile.share === "memory" ? 4 : p.channels;
+  const kernel = shaderOf({ ...tile, staged, channels, point: pointwise(p) });
   const [lowest, highest] = o.clamp ?? [-Infinity, Infinity];
   l.dispatch({
     shader: kernel,
@@ -258,6 +267,7 @@ export function foursProduct(
     outWidth: g.output[1],
     groups: g.groups,
     fours: foursOf(g.channels),
+    channels: Math.min(4, g.channels),
     outputs: g.outputs,
     input: {
       plane: inPlane,

@@ -1,6 +1,6 @@
 /** Which tile of the convolution kernel suits a layer on an adapter: what was measured there (engine/tuner.ts), or a cost model. */
 import { must } from "../errors.ts";
-import type { ProductShape } from "./conv-fours.ts";
+import type { Product, ProductShape } from "./conv-fours.ts";
 import { blockPixels, type ConvTile } from "./conv-fours-shader.ts";
 import type { Capabilities } from "./operator.ts";
 
@@ -14,7 +14,7 @@ const LEAST_OUTPUTS = 16;
  * @param outputs of a group
  */
 export function sharingFor(subgroups: number, outputs: number): Sharing {
-  const plain = { subgroup: 0, across: 1, staged: 0, point: false } as const;
+  const plain = { subgroup: 0, across: 1, staged: 0, point: false, channels: 4 } as const;
   if (subgroups >= 16 && outputs >= LEAST_OUTPUTS) return { ...plain, share: "memory", lanes: 64, across: 8 };
   if (subgroups >= 16) return { ...plain, share: "load", lanes: 64 };
   if (subgroups >= 8) return { ...plain, share: "broadcast", subgroup: 8, lanes: 8 };
@@ -72,6 +72,47 @@ function cost(t: ConvTile, pixels: number, outputs: number): number {
   const steps = t.share === "memory" ? Math.max(workgroups * t.lanes, BUSY) / 64 : workgroups;
   const loads = t.pixels + Math.ceil(t.outputs / each);
   return steps * (load * loads + multiply * 4 * t.pixels * t.outputs);
+}
+
+/** What a dispatch of its own costs, in instructions: 50 us of a software adapter that does 20 a nanosecond. */
+const DISPATCH = 1e6;
+
+/** 1x1 without padding, and products of matrices: no loops over taps. */
+export const pointwise = (p: ProductShape): boolean => p.inside && p.kernel[0] * p.kernel[1] === 1;
+
+/** Steps of a tile's sums: fours of all taps. */
+export const stepsOf = (p: ProductShape): number => p.kernel[0] * p.kernel[1] * p.fours;
+
+/**
+ * What the last block of pixels would leave idle is computed by the smallest tile of the same outputs, as a product of its
+ * own, where that saves more than a dispatch costs: on software adapters, for hardware computes other blocks meanwhile. Only
+ * where pixels follow one another in the input and in the output, and all of the rest are in the last image.
+ */
+export function partsOf(p: Product): Product[] {
+  const { tile } = p;
+  const rest = p.pixels % blockPixels(tile);
+  const software = tile.share === "broadcast" || tile.share === "quad";
+  const inRow = pointwise(p) && p.strides.every((n) => n === 1) && p.input.width === p.outWidth;
+  const linear =
+    inRow && p.pads.every((n) => n === 0) && (p.to.row === p.outWidth * p.to.column || p.outPixels === p.outWidth);
+  if (!software || !linear || rest === p.pixels || rest > p.outPixels) return [p];
+  const [small = tile] = tilesOf(tile)
+    .filter((t) => t.outputs === tile.outputs)
+    .sort((a, b) => a.pixels - b.pixels);
+  const saved = cost(tile, rest, p.outputs) - cost(small, rest, p.outputs);
+  if (saved * stepsOf(p) * p.groups * (p.products?.count ?? 1) < DISPATCH) return [p];
+  // A row of its own, which begins to the right of the last image's first pixel.
+  const image = p.pixels / p.outPixels - 1;
+  const before = p.outPixels - rest;
+  const { input, to } = p;
+  const first = to.first + image * to.image + before * to.column;
+  return [
+    { ...p, pixels: p.pixels - rest },
+    {
+      ...{ ...p, tile: small, pixels: rest, outPixels: rest, outWidth: rest, to: { ...to, first } },
+      pads: [0, -(image * input.image + before)],
+    },
+  ];
 }
 
 const tilesOf = (shared: Sharing): ConvTile[] =>

@@ -18,7 +18,8 @@ export function layerKey(p: ProductShape): string {
   // A product's tiles stand behind one another; an image has rows.
   const image =
     p.products === undefined ? `${each([p.input.height, p.input.width])} to rows of ${p.outWidth}` : "a row";
-  return `${p.imagePixels} pixels, ${p.fours} fours to ${p.outputs}, ${p.groups} groups, ${window}, ${image}${products}`;
+  const channels = p.channels < 4 ? ` of ${p.channels}` : "";
+  return `${p.imagePixels} pixels, ${p.fours} fours${channels} to ${p.outputs}, ${p.groups} groups, ${window}, ${image}${products}`;
 }
 
 /** By layer, then by the pixels of all images, the name of a tile. */

@@ -28,6 +28,9 @@ const cases: readonly (Partial<ConvGeometry> & { readonly title: string })[] = [
   { title: "3x3, pad 1, 18 channels, kept", kernel: [3, 3], pads: [1, 1] },
   { title: "5x5 of 18 channels: more steps than are kept", kernel: [5, 5], pads: [2, 2] },
   { title: "5x2 of 3 channels, strides, pads", channels: 3, kernel: [5, 2], strides: [2, 1], pads: [3, 1] },
+  { title: "3x3 of 2 channels", channels: 2, kernel: [3, 3], pads: [1, 1] },
+  { title: "7x7 of 1 channel, stride 2: kept", channels: 1, kernel: [7, 7], strides: [2, 2], pads: [3, 3] },
+  { title: "points of 1 channel, kept", channels: 1 },
   { title: "5x2 of 20 channels, strides: kept", channels: 20, kernel: [5, 2], strides: [2, 1], pads: [3, 1] },
   {
     ...{ title: "2 groups of 60 channels, dilated: kept", channels: 60, outputs: 28, groups: 2 },
@@ -42,8 +45,14 @@ const layers = cases.map(({ title, ...rest }) => {
   return { title, g: { ...all, output: [size(0), size(1)] } as const };
 });
 
-/** The sums, with a bias, an addend, limits and a mask; and the kernel's name. */
-async function run(gpu: Gpu, g: ConvGeometry, tile: ConvTile): Promise<{ sums: Float32Array; kernel: string }> {
+interface Run {
+  readonly sums: Float32Array;
+  /** Names of what was dispatched. */
+  readonly kernels: readonly string[];
+}
+
+/** The sums, with a bias, an addend, limits and a mask. */
+async function run(gpu: Gpu, g: ConvGeometry, tile: ConvTile): Promise<Run> {
   const w = randomTensor([g.groups * g.outputs, g.channels, ...g.kernel], 2);
   const weights = foursWeights(w.data, g, tile.outputs);
   const shape = [g.batch, g.groups * g.outputs, ...g.output];
@@ -75,7 +84,7 @@ async function run(gpu: Gpu, g: ConvGeometry, tile: ConvTile): Promise<{ sums: F
   executable.fill(-987654321);
   executable.run(inputs);
   const sums = must((await executable.read(["output"])).get("output"), "output");
-  return { sums, kernel: nameOf(must(plan.calls[0], "call").shader) };
+  return { sums, kernels: plan.calls.map((c) => nameOf(c.shader)) };
 }
 
 const hardware = candidateTiles(32).filter((t) => t.share === "memory");
@@ -94,15 +103,38 @@ onAdapters("Tiles of convolutions", (gpu) => {
     // The large ones take lavapipe seconds to compile: with points only.
     const large = g.kernel[0] * g.kernel[1] === 1 ? Infinity : 4;
     for (const tile of [...own, ...hardware.filter((t) => t.pixels <= large)]) {
-      const { sums, kernel } = await run(gpu(), g, tile);
+      const { sums, kernels } = await run(gpu(), g, tile);
+      const [kernel = ""] = kernels;
       expect(sums, kernel).toEqual(expected);
       if (tile.share === "broadcast") expect(kernel.includes("staged")).toBe(title.includes("kept"));
+      if (tile.share !== "memory") expect(kernel.includes(`${g.channels} channels`)).toBe(g.channels < 4);
     }
+  });
+
+  test.each([
+    // 228 pixels: 4 more than a multiple of 32 and of 28, the blocks of the software adapters.
+    { title: "of the last image", batch: 2, input: [6, 19] },
+    { title: "of a padded image", batch: 1, input: [14, 21], pads: [-1, -1] },
+    { title: "more than the last image", batch: 76, input: [1, 3] },
+  ] as const)("what is left of the pixels, $title", async ({ batch, input, pads = [0, 0] }) => {
+    const outputs = gpu().subgroups >= 8 ? 32 : 64;
+    const large = must(
+      candidateTiles(gpu().subgroups).find((t) => t.outputs === outputs && t.share !== "memory"),
+      "a large tile",
+    );
+    const output = [input[0] + 2 * pads[0], input[1] + 2 * pads[1]] as const;
+    const g = geometry({ batch, channels: 512, outputs: 160, input, output, pads });
+    const { sums: expected } = await run(gpu(), g, small(0));
+    const { sums, kernels } = await run(gpu(), g, large);
+    expect(sums).toEqual(expected);
+    const parts = pads[0] === 0 && batch < 76 && large.share !== "load" ? 2 : 1;
+    expect(kernels).toHaveLength(parts);
+    if (parts === 2) expect(kernels[1]).toContain(` 1x${outputs}`);
   });
 
   test("subgroups of 32 and 64 lanes compile", async () => {
     if (gpu().subgroups === 0) return;
-    const wide = { share: "broadcast", across: 1, staged: 0, point: false } as const;
+    const wide = { share: "broadcast", across: 1, staged: 0, point: false, channels: 4 } as const;
     for (const tile of [
       { ...wide, subgroup: 32, lanes: 64, pixels: 4, outputs: 32 },
       { ...wide, subgroup: 64, lanes: 128, pixels: 2, outputs: 64 },
