@@ -211,7 +211,7 @@ fn main(
   @builtin(local_invocation_index) index: u32,${t.share === "load" ? "" : "\n  @builtin(subgroup_invocation_id) lane: u32,"}
 ) {
 ${t.share === "broadcast" ? "  let upper = (lane & 4u) != 0u;\n" : ""}  let product = id.z % params.products;
-  let first = ((id.z / params.products) * counts.x + id.x) * LANES * PIXELS + index;
+  let first = params.firstPixel + ((id.z / params.products) * counts.x + id.x) * LANES * PIXELS + index;
 ${repeat(t.pixels, (p) => `  let p${p} = pixel(first + ${p}u * LANES);\n`)}${point ? repeat(t.pixels, (p) => `  let o${p} = p${p}.start + p${p}.y * params.width + p${p}.x;\n`) : ""}
   let parts = (params.tiles + params.each - 1u) / params.each;
   let group = id.y / parts;

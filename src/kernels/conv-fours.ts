@@ -2,7 +2,7 @@
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
 import { blockPixels, convFoursShader, tileName, type ConvTile } from "./conv-fours-shader.ts";
 import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
-import { partsOf, pointwise, stepsOf } from "./conv-tiles.ts";
+import { partsOf, pointwise, stepsOf, type Part } from "./conv-tiles.ts";
 import { convMemoryShader } from "./conv-memory-shader.ts";
 import { foursOf, type FoursTensor } from "./fours.ts";
 import { f32, type DeviceTensor, type GeneratedShader, type Slot } from "./operator.ts";
@@ -205,17 +205,16 @@ type End = Epilogue & { readonly bias?: DeviceTensor | undefined };
 /** In one dispatch, or two: the second for what is left of the pixels (conv-tiles.ts). */
 export function dispatchProduct(l: ConvTarget, p: Product, slots: Slots, o: End = {}): void {
   if (p.pixels === 0) return;
-  for (const part of partsOf(p)) dispatchPart(l, part, slots, o);
+  for (const part of partsOf(p)) dispatchPart(l, p, part, slots, o);
 }
 
-function dispatchPart(l: ConvTarget, p: Product, slots: Slots, o: End): void {
-  const { tile } = p;
+function dispatchPart(l: ConvTarget, p: Product, { tile, first, pixels }: Part, slots: Slots, o: End): void {
   const tiles = Math.ceil(p.outputs / tile.outputs);
-  const across = Math.ceil(p.pixels / blockPixels(tile));
+  const across = Math.ceil(pixels / blockPixels(tile));
   const x = Math.min(across, MOST_WORKGROUPS);
   const products = p.products ?? { count: 1, input: 0, output: 0 };
   const several = tilesEach(tiles, across * p.groups * products.count);
-  const staged = stagedSteps(l, p, several);
+  const staged = stagedSteps(l, { ...p, tile }, several);
   // Without, neighbouring workgroups share a tile of weights while it is in the cache.
   const each = staged > 0 ? several : tile.across;
   const held = Math.min(staged, stepsOf(p));
@@ -226,7 +225,7 @@ function dispatchPart(l: ConvTarget, p: Product, slots: Slots, o: End): void {
     shader: kernel,
     constants: epilogueConstants(o),
     params: [
-      ...[p.pixels, p.outPixels, p.outWidth, p.fours],
+      ...[first + pixels, p.outPixels, p.outWidth, p.fours],
       ...[p.input.plane, p.input.image, p.input.height, p.input.width],
       ...[...p.kernel, ...p.strides],
       ...[...p.dilations, ...p.pads],
@@ -234,7 +233,7 @@ function dispatchPart(l: ConvTarget, p: Product, slots: Slots, o: End): void {
       ...[p.to.first, tiles, foursOf(p.outputs), o.bias === undefined ? 0 : 1],
       ...[products.count, products.input, weightFours(p, tile.outputs), products.output],
       ...[f32(lowest), f32(highest)],
-      ...[each, f32(1 / p.outPixels), f32(1 / p.outWidth), tile.pixels, held],
+      ...[each, f32(1 / p.outPixels), f32(1 / p.outWidth), tile.pixels, held, first],
     ],
     reads: [
       slots.input,

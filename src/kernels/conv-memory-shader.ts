@@ -119,7 +119,7 @@ fn main(
   @builtin(local_invocation_index) index: u32,
 ) {
   let product = id.z % params.products;
-  let first = ((id.z / params.products) * counts.x + id.x) * BLOCK;
+  let first = params.firstPixel + ((id.z / params.products) * counts.x + id.x) * BLOCK;
   let parts = (params.tiles + ACROSS - 1u) / ACROSS;
   let group = id.y / parts;
   let firstTile = (id.y % parts) * ACROSS;

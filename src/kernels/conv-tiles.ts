@@ -83,35 +83,33 @@ export const pointwise = (p: ProductShape): boolean => p.inside && p.kernel[0] *
 /** Steps of a tile's sums: fours of all taps. */
 export const stepsOf = (p: ProductShape): number => p.kernel[0] * p.kernel[1] * p.fours;
 
+/** Some of a product's pixels, from `first` on, and the tile that computes them. */
+export interface Part {
+  readonly tile: ConvTile;
+  readonly first: number;
+  readonly pixels: number;
+}
+
 /**
- * What the last block of pixels would leave idle is computed by the smallest tile of the same outputs, as a product of its
- * own, where that saves more than a dispatch costs: on software adapters, for hardware computes other blocks meanwhile. Only
- * where pixels follow one another in the input and in the output, and all of the rest are in the last image.
+ * What the last block of pixels would leave idle is computed by the smallest tile of the same outputs, where that saves more
+ * than its dispatch costs: on software adapters, for hardware computes other blocks meanwhile. Products of points only, since
+ * each kind of kernel is a pipeline to compile.
  */
-export function partsOf(p: Product): Product[] {
-  const { tile } = p;
-  const rest = p.pixels % blockPixels(tile);
+export function partsOf(p: Product): Part[] {
+  const { tile, pixels } = p;
+  const all = [{ tile, first: 0, pixels }];
+  const rest = pixels % blockPixels(tile);
   const software = tile.share === "broadcast" || tile.share === "quad";
-  const inRow = pointwise(p) && p.strides.every((n) => n === 1) && p.input.width === p.outWidth;
-  const linear =
-    inRow && p.pads.every((n) => n === 0) && (p.to.row === p.outWidth * p.to.column || p.outPixels === p.outWidth);
-  if (!software || !linear || rest === p.pixels || rest > p.outPixels) return [p];
+  if (!software || !pointwise(p) || rest === pixels) return all;
   const [small = tile] = tilesOf(tile)
     .filter((t) => t.outputs === tile.outputs)
     .sort((a, b) => a.pixels - b.pixels);
   const saved = cost(tile, rest, p.outputs) - cost(small, rest, p.outputs);
-  if (saved * stepsOf(p) * p.groups * (p.products?.count ?? 1) < DISPATCH) return [p];
-  // A row of its own, which begins to the right of the last image's first pixel.
-  const image = p.pixels / p.outPixels - 1;
-  const before = p.outPixels - rest;
-  const { input, to } = p;
-  const first = to.first + image * to.image + before * to.column;
+  if (saved * stepsOf(p) * p.groups * (p.products?.count ?? 1) < DISPATCH) return all;
+  const first = pixels - rest;
   return [
-    { ...p, pixels: p.pixels - rest },
-    {
-      ...{ ...p, tile: small, pixels: rest, outPixels: rest, outWidth: rest, to: { ...to, first } },
-      pads: [0, -(image * input.image + before)],
-    },
+    { tile, first: 0, pixels: first },
+    { tile: small, first, pixels: rest },
   ];
 }
 

@@ -13,6 +13,7 @@
  *   perImage, perRow                      1 / outPixels, 1 / outWidth
  *   pixelLoop                             pixels of a tile, not known to compilers
  *   held                                  steps whose input a lane keeps for all tiles of its workgroup
+ *   firstPixel                            of all images, for the first workgroup
  *
  * `input` is [image][four][y][x], `weights` [product][group][tile][tap][four][output of the tile] with zeros beyond the outputs.
  * `divide` gives a / b for b > 0 and 1 / b, integer division being slow on software adapters: exact where a / b < 2^22, for
@@ -38,6 +39,7 @@ struct Params {
   perImage: f32, perRow: f32,
   pixelLoop: u32,
   held: u32,
+  firstPixel: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
