@@ -39,7 +39,7 @@ export interface ConvTile {
   readonly across: number;
   /**
    * Steps of which a lane keeps the input of its pixels in workgroup memory, for all the tiles of outputs that its workgroup
-   * computes; 0: it loads them again for each. With `point` all of them, for products with no more fours.
+   * computes; 0: it loads them again for each. With `point` or fewer than 4 `channels` all of them, for products with no more.
    */
   readonly staged: number;
   /** Without loops over taps: 1x1 without padding, and products of matrices. */
@@ -135,6 +135,7 @@ export function convFoursShader(t: ConvTile): string {
     : repeat(quads, (q) => `    let b${q} = biasOf(min(channel + ${q}u, last));\n`);
   const { point } = t;
   const staged = t.staged > 0;
+  const whole = point || t.channels < 4;
   const ofPixels = (f: (p: number) => string): string => repeat(t.pixels, f);
   const taps = point ? "" : ofPixels((p) => `      let t${p} = tap(p${p}, ky, kx);\n`);
   const read = (p: number): string =>
@@ -224,7 +225,7 @@ ${biases}
 ${repeat(t.pixels, (p) => repeat(t.outputs, (o) => `    var ${sum(p, o)} = ${bias(Math.floor(o / 4), o % 4)};\n`))}
     var w = product * params.weightProduct + (group * params.tiles + tile) * taps * params.fours * OUTPUTS${t.share === "load" ? "" : ` + lane % ${each}u`};
     let steps = ${point ? "params.fours" : "params.fours * taps"};
-${staged ? `    ${rounds("0u", "params.held")}${step(kept)}    }\n` : ""}${staged && point ? "" : `    ${rounds(staged ? "params.held" : "0u", "steps")}${taps}${step(read)}${next}    }\n`}    let left = params.outFours - min(params.outFours, tile * ${quads}u);
+${staged ? `    ${rounds("0u", "params.held")}${step(kept)}    }\n` : ""}${staged && whole ? "" : `    ${rounds(staged ? "params.held" : "0u", "steps")}${taps}${step(read)}${next}    }\n`}    let left = params.outFours - min(params.outFours, tile * ${quads}u);
     let to = product * params.outProduct + channel * params.outPlane;
     let count = min(left, ${quads}u);
 ${t.share === "quad" ? indexed : moved}  ${staged ? "}" : ""}

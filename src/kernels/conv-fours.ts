@@ -151,7 +151,9 @@ function stagedSteps(l: ConvTarget, p: Product, each: number): number {
   const { share, pixels, lanes } = p.tile;
   if (share !== "broadcast" || each < 2 || pixels === 1) return 0;
   const room = Math.floor(l.workgroupBytes / (16 * pixels * lanes));
-  const keeps = pointwise(p) ? p.fours <= room : 2 * stepsOf(p) >= room;
+  const steps = stepsOf(p);
+  const all = steps <= room;
+  const keeps = pointwise(p) ? all : 2 * steps >= room && (all || p.channels === 4);
   return keeps ? room : 0;
 }
 
