@@ -24,6 +24,8 @@ const EMPTY: Graph = { opset: 17, nodes: [], constants: new Map(), inputs: [], o
 export async function timeTiles(gpu: Gpu, p: ProductShape, tiles: readonly ConvTile[]): Promise<number[]> {
   const { count, input, output } = p.products ?? { count: 1, input: 0, output: 0 };
   const images = p.pixels / p.outPixels;
+  // What of the plan's calls belongs to each tile.
+  const calls: number[][] = [];
   const plan = makePlan(
     EMPTY,
     {
@@ -35,7 +37,11 @@ export async function timeTiles(gpu: Gpu, p: ProductShape, tiles: readonly ConvT
           weights: x.scratch(4 * count * Math.max(...tiles.map((t) => weightFours(p, t.outputs)))),
           output: x.scratch(4 * Math.max(count * output, images * p.to.image)),
         };
-        for (const tile of tiles) dispatchProduct(x, { ...p, tile }, { ...slots, label: "tuning" });
+        for (const tile of tiles) {
+          const count = dispatchProduct(x, { ...p, tile }, { ...slots, label: "tuning" });
+          const first = calls.flat().length;
+          calls.push(Array.from({ length: count }, (_, k) => first + k));
+        }
       },
     },
     gpu,
@@ -43,7 +49,7 @@ export async function timeTiles(gpu: Gpu, p: ProductShape, tiles: readonly ConvT
   using weights = new WeightStore(gpu);
   using executable = await Executable.make(gpu, plan, weights);
   const time = gpu.device.features.has("timestamp-query") ? onGpu(executable) : onClock(gpu, executable);
-  return await alternate(tiles.length, time);
+  return await alternate(tiles.length, (k) => time(calls[k] ?? []));
 }
 
 /** @param time of one run of the k-th tile */
@@ -63,14 +69,14 @@ async function alternate(count: number, time: (k: number) => Promise<number>): P
 
 const onGpu =
   (executable: Executable) =>
-  async (k: number): Promise<number> =>
-    ((await executable.profile(new Map(), [k]))[0] ?? Infinity) / 1e6;
+  async (calls: readonly number[]): Promise<number> =>
+    (await executable.profile(new Map(), calls)).reduce((sum, ns) => sum + ns, 0) / 1e6;
 
 const onClock =
   (gpu: Gpu, executable: Executable) =>
-  async (k: number): Promise<number> => {
+  async (calls: readonly number[]): Promise<number> => {
     const start = performance.now();
-    executable.run(new Map(), [k]);
+    executable.run(new Map(), calls);
     await gpu.settle(gpu.device.queue.onSubmittedWorkDone());
     return performance.now() - start;
   };

@@ -37,6 +37,7 @@ export interface TunerOptions {
 export const tunedCode = (subgroups: number): string =>
   candidateTiles(subgroups)
     .flatMap((t) => [t, { ...t, point: true }])
+    .flatMap((t) => (t.share === "memory" ? [t] : [1, 2, 3, 4].map((channels) => ({ ...t, channels }))))
     .flatMap((t) => [t, ...(t.share === "broadcast" ? [{ ...t, staged: 1 }] : [])])
     .map((t) => shaderOf(t).code)
     .join("\n");

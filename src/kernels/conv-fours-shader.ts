@@ -4,12 +4,12 @@
  *   y[o, p] = bias[o] + sum over taps t, fours of channels q:  w[o, t, q] . x[q, s p + d t - pad]       (. of two vec4)
  *
  * A lane computes `pixels` x `outputs` sums in registers, its pixels `lanes` apart so that neighbouring lanes read
- * neighbouring addresses. In a step, one four of channels at one tap, it loads a vec4 of input a pixel and shares the
+ * neighbouring addresses. In a step, one four of channels at one tap, it loads its channels of input a pixel and shares the
  * weights of the tile's outputs with its neighbours, for on software adapters loads cost far more than arithmetic:
  *
  *   broadcast  lane l of a subgroup loads the weights of outputs l, l + subgroup, ...; subgroupBroadcast hands each round. Around
  *              it Tint selects between the value and 0, for the lane might not be there, which costs as much as the broadcast;
- *              not around quadBroadcast. So two quads swap what they have once, and each hands round the halves.
+ *              not around quadBroadcast. So the two quads of 8 lanes swap what they have once, and each hands it round.
  *   quad       lane l of four loads those of outputs l, l + 4, ...; three swaps within the quad hand them round. Lane l then
  *              has the sums of outputs 4q + (j xor l) in the order j = 0..3, which the end puts right.
  *   load       each lane loads all: hardware reads an address that all lanes share once.
@@ -20,7 +20,7 @@
  * that no barrier is needed. On software adapters that costs less than a load from a storage buffer, of which every number
  * is checked against the buffer's end.
  *
- * The sum of one output runs over taps, then fours, then the four channels, the bias first, whatever the tile, the
+ * The sum of one output runs over taps, then fours, then its channels, the bias first, whatever the tile, the
  * sharing and the batch: every variant gives the same bits.
  *
  * The end of a tile: + residual, then clamped to [lowest, highest], then 0 where the mask is not positive, a NaN not being
@@ -48,7 +48,7 @@ export interface ConvTile {
   readonly channels: number;
   /**
    * With "broadcast": lanes of a subgroup, at most as many as the adapter's narrowest has. A wider one runs the same code, for
-   * only lanes below `subgroup` are read from. They must all be there: on adapters with several widths `lanes` is a
+   * only lanes below `subgroup` are read from (with 8, each eight reads its own). They must all be there: on adapters with several widths `lanes` is a
    * multiple of the widest (64 where the narrowest has 16 or 32 lanes, 128 where it has 64), so that every subgroup is full.
    */
   readonly subgroup: number;
@@ -64,7 +64,7 @@ export const tileName = (t: ConvTile): string =>
   (t.channels < 4 ? `, ${t.channels} channels` : "") +
   (t.staged > 0 ? `, ${t.staged} staged` : "");
 
-interface Sharing {
+interface WeightSharing {
   /** Outputs whose weights a load of all lanes brings, and loads of a step by a lane. */
   readonly each: number;
   readonly loads: number;
@@ -74,7 +74,7 @@ interface Sharing {
   readonly weight: (o: number) => string;
 }
 
-function sharing(t: ConvTile): Sharing {
+function sharing(t: ConvTile): WeightSharing {
   const every = (each: number) => ({ each, loads: Math.ceil(t.outputs / each), handing: () => "" });
   if (t.share === "load") return { ...every(1), weight: (o) => `w${o}` };
   if (t.share === "quad") {
@@ -135,7 +135,7 @@ export function convFoursShader(t: ConvTile): string {
     : repeat(quads, (q) => `    let b${q} = biasOf(min(channel + ${q}u, last));\n`);
   const { point } = t;
   const staged = t.staged > 0;
-  const whole = point || t.channels < 4;
+  const keepsAll = point || t.channels < 4;
   const ofPixels = (f: (p: number) => string): string => repeat(t.pixels, f);
   const taps = point ? "" : ofPixels((p) => `      let t${p} = tap(p${p}, ky, kx);\n`);
   const read = (p: number): string =>
@@ -211,7 +211,7 @@ fn main(
   @builtin(num_workgroups) counts: vec3u,
   @builtin(local_invocation_index) index: u32,${t.share === "load" ? "" : "\n  @builtin(subgroup_invocation_id) lane: u32,"}
 ) {
-${t.share === "broadcast" ? "  let upper = (lane & 4u) != 0u;\n" : ""}  let product = id.z % params.products;
+${handing(0) === "" ? "" : "  let upper = (lane & 4u) != 0u;\n"}  let product = id.z % params.products;
   let first = params.firstPixel + ((id.z / params.products) * counts.x + id.x) * LANES * PIXELS + index;
 ${repeat(t.pixels, (p) => `  let p${p} = pixel(first + ${p}u * LANES);\n`)}${point ? repeat(t.pixels, (p) => `  let o${p} = p${p}.start + p${p}.y * params.width + p${p}.x;\n`) : ""}
   let parts = (params.tiles + params.each - 1u) / params.each;
@@ -225,7 +225,7 @@ ${biases}
 ${repeat(t.pixels, (p) => repeat(t.outputs, (o) => `    var ${sum(p, o)} = ${bias(Math.floor(o / 4), o % 4)};\n`))}
     var w = product * params.weightProduct + (group * params.tiles + tile) * taps * params.fours * OUTPUTS${t.share === "load" ? "" : ` + lane % ${each}u`};
     let steps = ${point ? "params.fours" : "params.fours * taps"};
-${staged ? `    ${rounds("0u", "params.held")}${step(kept)}    }\n` : ""}${staged && whole ? "" : `    ${rounds(staged ? "params.held" : "0u", "steps")}${taps}${step(read)}${next}    }\n`}    let left = params.outFours - min(params.outFours, tile * ${quads}u);
+${staged ? `    ${rounds("0u", "params.held")}${step(kept)}    }\n` : ""}${staged && keepsAll ? "" : `    ${rounds(staged ? "params.held" : "0u", "steps")}${taps}${step(read)}${next}    }\n`}    let left = params.outFours - min(params.outFours, tile * ${quads}u);
     let to = product * params.outProduct + channel * params.outPlane;
     let count = min(left, ${quads}u);
 ${t.share === "quad" ? indexed : moved}  ${staged ? "}" : ""}

@@ -2,7 +2,7 @@
 import { sizeOf, type HostTensor } from "../graph/graph.ts";
 import { blockPixels, convFoursShader, tileName, type ConvTile } from "./conv-fours-shader.ts";
 import type { ConvGeometry, ConvTarget } from "./conv-geometry.ts";
-import { partsOf, pointwise, stepsOf, type Part } from "./conv-tiles.ts";
+import { pixelRanges, pointwise, stepsOf, type PixelRange } from "./conv-tiles.ts";
 import { convMemoryShader } from "./conv-memory-shader.ts";
 import { foursOf, type FoursTensor } from "./fours.ts";
 import { f32, type DeviceTensor, type GeneratedShader, type Slot } from "./operator.ts";
@@ -144,8 +144,8 @@ export function tilesEach(tiles: number, across: number): number {
  * For how many steps a lane should be able to keep input (ConvTile.staged): as many as there is room for, one size for all
  * layers, since each is a pipeline to compile. Products with more steps would read the weights of all tiles for each block of
  * pixels, which the cache does not hold: they keep nothing. A window's steps are mostly too many, but keeping the first
- * saves their taps, too; not where few would be used, for the memory is filled with zeros first. Of a single pixel's loads most
- * are weights.
+ * saves their taps, too; not where few would be used, for the memory is filled with zeros first. Images, with fewer than four
+ * channels, keep all steps or none, so that their kernel has one loop. Of a single pixel's loads most are weights.
  */
 function stagedSteps(l: ConvTarget, p: Product, each: number): number {
   const { share, pixels, lanes } = p.tile;
@@ -204,13 +204,15 @@ interface Slots {
 
 type End = Epilogue & { readonly bias?: DeviceTensor | undefined };
 
-/** In one dispatch, or two: the second for what is left of the pixels (conv-tiles.ts). */
-export function dispatchProduct(l: ConvTarget, p: Product, slots: Slots, o: End = {}): void {
-  if (p.pixels === 0) return;
-  for (const part of partsOf(p)) dispatchPart(l, p, part, slots, o);
+/** In one dispatch, or two: the second for what is left of the pixels (conv-tiles.ts). @returns how many */
+export function dispatchProduct(l: ConvTarget, p: Product, slots: Slots, o: End = {}): number {
+  if (p.pixels === 0) return 0;
+  const ranges = pixelRanges(p);
+  for (const range of ranges) dispatchRange(l, p, range, slots, o);
+  return ranges.length;
 }
 
-function dispatchPart(l: ConvTarget, p: Product, { tile, first, pixels }: Part, slots: Slots, o: End): void {
+function dispatchRange(l: ConvTarget, p: Product, { tile, first, pixels }: PixelRange, slots: Slots, o: End): void {
   const tiles = Math.ceil(p.outputs / tile.outputs);
   const across = Math.ceil(pixels / blockPixels(tile));
   const x = Math.min(across, MOST_WORKGROUPS);
@@ -268,7 +270,8 @@ export function foursProduct(
     outWidth: g.output[1],
     groups: g.groups,
     fours: foursOf(g.channels),
-    channels: Math.min(4, g.channels),
+    // Kernels have one at least; with none there are no steps.
+    channels: Math.max(1, Math.min(4, g.channels)),
     outputs: g.outputs,
     input: {
       plane: inPlane,

@@ -84,18 +84,18 @@ export const pointwise = (p: ProductShape): boolean => p.inside && p.kernel[0] *
 export const stepsOf = (p: ProductShape): number => p.kernel[0] * p.kernel[1] * p.fours;
 
 /** Some of a product's pixels, from `first` on, and the tile that computes them. */
-export interface Part {
+export interface PixelRange {
   readonly tile: ConvTile;
   readonly first: number;
   readonly pixels: number;
 }
 
 /**
- * What the last block of pixels would leave idle is computed by the smallest tile of the same outputs, where that saves more
+ * The pixels of a last block that is not full are computed by the smallest tile of the same outputs, where that saves more
  * than its dispatch costs: on software adapters, for hardware computes other blocks meanwhile. Products of points only, since
  * each kind of kernel is a pipeline to compile.
  */
-export function partsOf(p: Product): Part[] {
+export function pixelRanges(p: Product): PixelRange[] {
   const { tile, pixels } = p;
   const all = [{ tile, first: 0, pixels }];
   const rest = pixels % blockPixels(tile);

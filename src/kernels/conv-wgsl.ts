@@ -2,7 +2,8 @@
  * What the generated convolutions have in common: parameters, bindings, where a pixel is read and written, the end of a sum.
  * Comments stand here, for what is in the text is shipped. Params, offsets in vec4:
  *
- *   pixels, outPixels, outWidth, fours    pixels of all images, of one, of a row of the output; fours of a group's input
+ *   pixels, outPixels, outWidth, fours    where the pixels of this dispatch end, counted over all images;
+ *                                         pixels of one, of a row of the output; fours of a group's input
  *   inPlane, inImage, height, width       the input: its planes and images, its size
  *   kernel*, stride*, dilation*, pad*     the window
  *   outColumn .. outImage, outFirst       the output: between columns, rows, planes and images, and before the first

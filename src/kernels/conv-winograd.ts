@@ -84,7 +84,7 @@ function productShape(g: ConvGeometry, m: WinogradTile, tiles: number): ProductS
   const [inFours, outFours] = [foursOf(g.channels), foursOf(g.outputs)];
   return {
     ...{ pixels: tiles, imagePixels: imageTiles, outPixels: tiles, outWidth: tiles },
-    ...{ groups: 1, fours: inFours, channels: Math.min(4, g.channels), outputs: g.outputs },
+    ...{ groups: 1, fours: inFours, channels: 4, outputs: g.outputs },
     input: { plane: tiles, image: 0, height: 1, width: tiles },
     ...{ kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0] },
     to: { column: 1, row: 0, first: 0, plane: tiles, image: 0 },

@@ -55,7 +55,9 @@ test("a variable that is used otherwise keeps float32, as does a binding that an
 test("convolutions take all of their tensors in halves, whatever the tile", () => {
   const all = ["input", "weights", "bias", "residual", "mask", "output", "sums"];
   for (const subgroups of [0, 4, 8, 32])
-    for (const tile of candidateTiles(subgroups)) expect([...halvable(shaderOf(tile)).values()]).toEqual(all);
+    for (const tile of candidateTiles(subgroups))
+      for (const channels of tile.share === "memory" ? [4] : [1, 2, 3, 4])
+        expect([...halvable(shaderOf({ ...tile, channels })).values()]).toEqual(all);
   expect([...halvable("conv_depthwise").keys()]).toEqual(all.map((_, k) => k + 1));
   expect([...halvable("winograd", "input_4").keys()]).toEqual([1, 2]);
 });

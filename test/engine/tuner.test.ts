@@ -1,16 +1,17 @@
 /** Tiles of convolutions: choices are taken, change no bit, are kept, and are measured. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { Executable } from "../../src/engine/executable.ts";
 import { gradientName, makePlan, seedName, type Plan } from "../../src/engine/plan.ts";
 import { Session } from "../../src/engine/session.ts";
+import { timeTiles } from "../../src/engine/time-tiles.ts";
 import { Tuner } from "../../src/engine/tuner.ts";
 import { attachTuner } from "../../src/engine/tuners.ts";
 import { nameOf } from "../../src/gpu/gpu.ts";
 import { WeightStore } from "../../src/engine/weights.ts";
 import { Gpu } from "../../src/gpu/gpu.ts";
-import type { ProductShape } from "../../src/kernels/conv-fours.ts";
+import { foursProduct, type ProductShape } from "../../src/kernels/conv-fours.ts";
 import { tileName, type ConvTile } from "../../src/kernels/conv-fours-shader.ts";
-import { candidateTiles, tileFor } from "../../src/kernels/conv-tiles.ts";
+import { candidateTiles, pixelRanges, tileFor } from "../../src/kernels/conv-tiles.ts";
 import { layerKey, TileTable, type TileChoices } from "../../src/kernels/tile-table.ts";
 import { openTestAdapter, testAdapters } from "../support/gpu.ts";
 import { randomTensor } from "../support/numbers.ts";
@@ -61,7 +62,7 @@ function tableWith(tile: (p: ProductShape) => ConvTile | undefined, subgroups: n
 
 const convolutions = (plan: Plan): string[] =>
   plan.calls
-    .map((c) => nameOf(c.shader).replace(/(, points)?(, \d+ staged)?$/, ""))
+    .map((c) => nameOf(c.shader).replace(/(, points)?(, \d channels)?(, \d+ staged)?$/, ""))
     .filter((s) => s.startsWith("conv_fours"));
 const constants = (plan: Plan): string[] => plan.slots.flatMap((s) => s.key ?? []).filter((k) => k.startsWith("conv:"));
 
@@ -133,6 +134,33 @@ async function run(gpu: Gpu, batch: number, tiles?: TileChoices): Promise<Map<st
 }
 
 onAdapters("tuning", (gpu) => {
+  test("a tile's time is that of all its dispatches", async () => {
+    // 228 pixels: 4 more than a multiple of 32 and of 28, the blocks of the software adapters.
+    const shape = { batch: 1, input: [12, 19], output: [12, 19], channels: 512, outputs: 160 } as const;
+    const window = { kernel: [1, 1], strides: [1, 1], dilations: [1, 1], pads: [0, 0] } as const;
+    const p = foursProduct({ ...shape, ...window, groups: 1, transposed: false });
+    const tiles = candidateTiles(gpu().subgroups)
+      .filter((t) => t.share !== "memory")
+      .slice(0, 3);
+    const profile = vi.spyOn(Executable.prototype, "profile");
+    const run = vi.spyOn(Executable.prototype, "run");
+    try {
+      const times = await timeTiles(gpu(), p, tiles);
+      expect(times).toHaveLength(tiles.length);
+      const timed = [...profile.mock.calls, ...run.mock.calls].map(([, calls]) => (calls ?? []).join());
+      const lengths = tiles.map((tile) => pixelRanges({ ...p, tile }).length);
+      const expected = lengths.map((n, k) => {
+        const first = lengths.slice(0, k).reduce((sum, m) => sum + m, 0);
+        return Array.from({ length: n }, (_, c) => first + c).join();
+      });
+      expect(new Set(timed)).toEqual(new Set(expected));
+      if (tiles[0]?.share === "broadcast") expect(lengths[0]).toBe(2);
+    } finally {
+      profile.mockRestore();
+      run.mockRestore();
+    }
+  });
+
   test("every tile gives the same bits, forward and backward", async () => {
     const { subgroups } = gpu();
     const usual = await run(gpu(), 2);
