@@ -95,8 +95,9 @@ fn fetch(p: Pixel, s: Step, base: u32) -> vec4f {
 }`
     : `fn onward(s: Step, by: u32) -> Step {
   var next = Step(s.four + by, s.ky, s.kx);
-  while (next.four >= params.fours) {
-    next.four -= params.fours;
+  let fours = max(params.fours, 1u);
+  while (next.four >= fours) {
+    next.four -= fours;
     next.kx++;
     if (next.kx == params.kernelWidth) {
       next.kx = 0u;
