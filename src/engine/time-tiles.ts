@@ -38,9 +38,9 @@ export async function timeTiles(gpu: Gpu, p: ProductShape, tiles: readonly ConvT
           output: x.scratch(4 * Math.max(count * output, images * p.to.image)),
         };
         for (const tile of tiles) {
-          const count = dispatchProduct(x, { ...p, tile }, { ...slots, label: "tuning" });
           const first = calls.flat().length;
-          calls.push(Array.from({ length: count }, (_, k) => first + k));
+          const length = dispatchProduct(x, { ...p, tile }, { ...slots, label: "tuning" });
+          calls.push(Array.from({ length }, (_, k) => first + k));
         }
       },
     },

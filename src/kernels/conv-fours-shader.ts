@@ -48,8 +48,9 @@ export interface ConvTile {
   readonly channels: number;
   /**
    * With "broadcast": lanes of a subgroup, at most as many as the adapter's narrowest has. A wider one runs the same code, for
-   * only lanes below `subgroup` are read from (with 8, each eight reads its own). They must all be there: on adapters with several widths `lanes` is a
-   * multiple of the widest (64 where the narrowest has 16 or 32 lanes, 128 where it has 64), so that every subgroup is full.
+   * only lanes below `subgroup` are read from (with 8, each eight reads its own). They must all be there: on adapters with
+   * several widths `lanes` is a multiple of the widest (64 where the narrowest has 16 or 32 lanes, 128 where it has 64), so
+   * that every subgroup is full.
    */
   readonly subgroup: number;
 }

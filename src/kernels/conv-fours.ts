@@ -204,7 +204,11 @@ interface Slots {
 
 type End = Epilogue & { readonly bias?: DeviceTensor | undefined };
 
-/** In one dispatch, or two: the second for what is left of the pixels (conv-tiles.ts). @returns how many */
+/**
+ * Weights as `foursWeightsShape` has them, for the tile's outputs. In one dispatch, or two: the second for what whole blocks
+ * leave of the pixels (conv-tiles.ts).
+ * @returns how many dispatches
+ */
 export function dispatchProduct(l: ConvTarget, p: Product, slots: Slots, o: End = {}): number {
   if (p.pixels === 0) return 0;
   const ranges = pixelRanges(p);
